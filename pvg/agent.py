@@ -1,0 +1,165 @@
+"""Who plays a role: scripted players compiled into the game's loop, and players that act on whole batches.
+
+Neither kind has hidden memory: a player re-reads the transcript at each of its turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+from pvg.lane import LaneFunction, draw, lane
+from pvg.protocol import VERDICT
+from pvg.registry import Registry, unknown
+from pvg.spec import Spec, View
+
+
+class Observation(NamedTuple):
+    """What one role sees, in every lane: the packed integers and where each field stands in them."""
+
+    packed: Tensor  # lane width  integers
+    view: View
+
+    def __getitem__(self, name: Any) -> Any:
+        """One field as `lane *shape`, as in the record: -1 where nothing is there yet."""
+        column = self.view[name]
+        values = self.packed[:, column.start : column.stop] - column.shift
+        return values.reshape(-1, *column.field.shape)
+
+
+class Utterance(NamedTuple):
+    """What a batch agent says: symbols, and with a verdict its probability that the answer is 1."""
+
+    symbols: Tensor  # lane position  int32
+    belief: Tensor | None = None  # lane  float32
+
+
+@runtime_checkable
+class BatchAgent(Protocol):
+    """A player over a whole batch: a network, a black box, a person."""
+
+    def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        """Its symbols in every lane; only those of lanes where `acting` holds are heard."""
+        ...
+
+
+@dataclass(frozen=True)
+class LaneAgent:
+    """A scripted player: build(spec, role) makes the lane function act(s, tables, out) that writes its symbols into `out`."""
+
+    name: str
+    build: Callable[[Spec, int], LaneFunction]
+
+
+Agent: TypeAlias = "LaneAgent | BatchAgent"
+
+agents: Registry[LaneAgent] = Registry("agent")
+
+
+@lru_cache(maxsize=None)
+def find_agent(name: str, spec: Spec) -> LaneAgent:
+    """A scripted player by name: one of the registry, or one of the proof's dishonest provers."""
+    dishonest = {} if spec.proof is None else spec.proof.dishonest
+    if name in dishonest:
+        return LaneAgent(name, lambda spec, role: _arguing(spec, role, [_proof(spec, name).dishonest[name]]))
+    if name not in agents:
+        raise unknown("agent", name, [*agents, *dishonest], "`pvg list agents`")
+    return agents[name]
+
+
+def default_agent(spec: Spec, role: int) -> LaneAgent:
+    """Who sits in a seat nobody was named for: the prover that is dishonest where it must be, the reference verifier."""
+    return agents["dishonest" if spec.roles[role].seat == "prover" else "reference" if spec.proof is not None else "random"]
+
+
+def _proof(spec: Spec, who: str) -> Any:
+    if spec.proof is None:
+        raise ValueError(f"agent {who!r} needs a protocol with a proof, and {type(spec.protocol).__name__} has none")
+    return spec.proof
+
+
+def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
+    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time, does."""
+    honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
+    slots = spec.slot[rows]
+    count, cheat = len(dishonest), _one_of(dishonest)
+
+    @lane
+    def act(s: Any, tables: Any, out: Any) -> None:
+        side, slot = s.side[role], slots[s.turn]
+        if count == 0 or side == s.truth:
+            honest(s, tables, side, slot, out)
+        else:
+            cheat(draw(s, count) if count > 1 else 0, s, tables, side, slot, out)
+
+    return act
+
+
+def _one_of(functions: list[LaneFunction]) -> LaneFunction:
+    """A lane function that calls the k-th of several; compiled code has no list of functions to index."""
+    if not functions:
+        return _nobody
+    first, rest = functions[0], _one_of(functions[1:])
+
+    @lane
+    def call(k: Any, s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+        if k == 0:
+            first(s, tables, side, slot, out)
+        else:
+            rest(k - 1, s, tables, side, slot, out)
+
+    return call
+
+
+@lane
+def _nobody(k: Any, s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+    pass
+
+
+def _random(spec: Spec, role: int) -> LaneFunction:
+    rows, alphabet = spec.row_of(role), spec.alphabet
+    width = alphabet.shape[1]
+
+    @lane
+    def act(s: Any, tables: Any, out: Any) -> None:
+        row = rows[s.turn]
+        for j in range(width):
+            if alphabet[row, j] > 0:
+                out[j] = draw(s, alphabet[row, j])
+
+    return act
+
+
+def _reference(spec: Spec, role: int) -> LaneFunction:
+    proof, rows = _proof(spec, "reference"), spec.row_of(role)
+    is_verdict = (rows >= 0) & (spec.slot[rows] < 0)
+    slots, check, ask = spec.slot[rows], proof.check, proof.ask
+    kinds = {spec.rows[row].kind for row in rows if row >= 0}
+    if ask is None:
+        if kinds != {VERDICT}:
+            raise ValueError(f"agent 'reference' cannot ask: proof {spec.proof_name!r} has no `ask`")
+
+        @lane
+        def decide(s: Any, tables: Any, out: Any) -> None:
+            out[0] = check(s, tables)
+
+        return decide
+
+    @lane
+    def act(s: Any, tables: Any, out: Any) -> None:
+        if is_verdict[s.turn]:
+            out[0] = check(s, tables)
+        else:
+            ask(s, tables, slots[s.turn], out)
+
+    return act
+
+
+agents.register("honest")(LaneAgent("honest", lambda spec, role: _arguing(spec, role, [])))
+agents.register("dishonest")(LaneAgent("dishonest", lambda spec, role: _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values()))))
+agents.register("random")(LaneAgent("random", _random))
+agents.register("reference")(LaneAgent("reference", _reference))

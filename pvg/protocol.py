@@ -1,0 +1,95 @@
+"""What a protocol is: a table of who speaks when and who hears it, and three lane functions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pvg.field import Field, Seat
+from pvg.lane import LaneFunction, lane
+from pvg.registry import Registry
+from pvg.task import Proof, Task
+
+VERDICT = "verdict"
+
+
+@dataclass(frozen=True)
+class Role:
+    """A player: its name, its seat, and what of the game's own state it sees beside the fields its seat may see.
+
+    minimum: its least reward in a whole game; whoever says something illegal gets it.
+    """
+
+    name: str
+    seat: Seat
+    minimum: float
+    sees: tuple[Literal["side", "speaker", "truth"], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One utterance of the table; rows of one turn are simultaneous.
+
+    speakers: one role, or several of which the lane's `s.speaker` (drawn by `deal`) speaks.
+    kind: a kind of the proof or of the protocol, or "verdict": an answer 0..A-1, or A for "don't know", kept as `s.verdict`.
+    slot: the row of `s.said` it is kept in; a verdict has none.
+    hearers: the roles that hear it besides its speaker, from turn `revealed` on (None: from the next step on) or when the game is over.
+    """
+
+    turn: int
+    speakers: tuple[str, ...]
+    kind: str
+    slot: int | None = None
+    hearers: tuple[str, ...] = ()
+    revealed: int | None = None
+
+
+@dataclass(frozen=True)
+class ProtocolRules:
+    """The compiled side of a protocol. Lane functions take the lane `s` and the task's `tables`.
+
+    deal(s, tables): after the statement is dealt: sets `s.side[role]` (the answer a role argues), `s.speaker`, the protocol's own fields.
+    after(s, tables): the next turn; a turn past the table's last, or a negative one, ends the game. `s.turn` is still the turn just played.
+    pay(s, tables, reward): adds to `reward[role]`, zero before each turn; `s.turn` is the next turn, negative when the game is over.
+    """
+
+    deal: LaneFunction
+    pay: LaneFunction
+    after: LaneFunction
+
+
+class Protocol(ABC):
+    """Who speaks when, who hears it, and what each side is paid."""
+
+    roles: tuple[Role, ...]
+    table: tuple[Row, ...]
+    fields: tuple[Field, ...] = ()
+    kinds: Mapping[str, tuple[Field, ...]] = {}
+
+    @abstractmethod
+    def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
+        """Make the lane functions."""
+
+    @property
+    def horizon(self) -> int:
+        """The most turns a game can take; by default each turn of the table once."""
+        return 1 + max(row.turn for row in self.table)
+
+
+@lane
+def next_turn(s: Any, tables: Any) -> Any:
+    """The `after` of a protocol that goes through its table once."""
+    return s.turn + 1
+
+
+@lane
+def score(verdict: Any, truth: Any, answers: Any) -> Any:
+    """The verifier's reward for a verdict: 1 if right, -1 if wrong, 0 for "don't know"."""
+    if verdict == truth:
+        return 1.0
+    return 0.0 if verdict == answers else -1.0
+
+
+protocols: Registry[type[Protocol]] = Registry("protocol")

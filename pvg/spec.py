@@ -1,0 +1,287 @@
+"""A task under a protocol, resolved: the record of a lane, the table as arrays, and what each role sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvg.field import Field, integer_type
+from pvg.protocol import VERDICT, Protocol, ProtocolRules, Role, Row
+from pvg.registry import unknown
+from pvg.task import Proof, Task
+
+Split = Literal["train", "validation", "test"]
+
+# Of ten buckets of the statement's hash: 0..7 train, 8 validation, 9 test.
+BUCKETS: dict[Split | None, tuple[int, int]] = {None: (0, 10), "train": (0, 8), "validation": (8, 9), "test": (9, 10)}
+
+Origin = Literal["game", "statement", "claim", "private", "protocol", "said"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where a field stands in a packed observation: values at start..stop-1, plus `shift` (1 where -1 means nothing there).
+
+    row, offset: for fields of an utterance, its row of the table and the position of the field among the utterance's symbols.
+    """
+
+    field: Field
+    start: int
+    shift: int
+    origin: Origin
+    row: Row | None = None
+    offset: int = 0
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.field.size
+
+    @property
+    def high(self) -> int:
+        """Packed values are 0..high-1."""
+        return self.field.high + self.shift
+
+
+@dataclass(frozen=True)
+class View:
+    """What a role sees: columns of one packed row of integers. 0 stands for "nothing heard yet" in columns with a shift."""
+
+    role: str
+    columns: tuple[Column, ...]
+
+    @property
+    def width(self) -> int:
+        return self.columns[-1].stop if self.columns else 0
+
+    @property
+    def dtype(self) -> np.dtype[np.signedinteger]:
+        return integer_type(max((column.high - 1 for column in self.columns), default=0))
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.field.name == name:
+                return column
+        raise unknown(f"field of the {self.role}'s view", name, [c.field.name for c in self.columns], "`view.columns`")
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A task under a protocol, with the proof its messages are made of and the split its statements come from."""
+
+    task: Task
+    protocol: Protocol
+    proof_name: str | None
+    split: Split | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        return None if self.proof_name is None else self.task.rules.proofs[self.proof_name]
+
+    @cached_property
+    def rules(self) -> ProtocolRules:
+        return self.protocol.build(self.task, self.proof)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return self.protocol.roles
+
+    def role_index(self, name: str) -> int:
+        """The index of a role; UnknownName with the nearest ones."""
+        names = [role.name for role in self.roles]
+        if name not in names:
+            raise unknown("role", name, names, "the protocol's `roles`")
+        return names.index(name)
+
+    # The table as arrays, a row of the table per entry.
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(sorted(self.protocol.table, key=lambda row: row.turn))
+
+    def parts(self, row: Row) -> tuple[Field, ...]:
+        """The fields an utterance of a row is made of."""
+        if row.kind == VERDICT:
+            return (Field("verdict", self.task.answers + 1),)
+        own = self.protocol.kinds.get(row.kind)
+        if own is not None:
+            return own
+        assert self.proof is not None, "resolve() checks that the proof has every kind"
+        return self.proof.kinds[row.kind]
+
+    @cached_property
+    def turns(self) -> int:
+        return 1 + self.rows[-1].turn
+
+    @cached_property
+    def first_row(self) -> NDArray[np.int64]:
+        """first_row[t] .. first_row[t + 1] - 1 are the rows of turn t."""
+        return np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1))
+
+    @cached_property
+    def speaker(self) -> NDArray[np.int64]:
+        """The role that speaks in a row, -1 where the lane says who."""
+        return np.array([self.role_index(r.speakers[0]) if len(r.speakers) == 1 else -1 for r in self.rows])
+
+    @cached_property
+    def alphabet(self) -> NDArray[np.int64]:
+        """alphabet[row, j]: symbols at position j of a row's utterance are 0..alphabet-1; 0 past its end."""
+        table = np.zeros((len(self.rows), self.width), dtype=np.int64)
+        for i, row in enumerate(self.rows):
+            highs = [part.high for part in self.parts(row) for _ in range(part.size)]
+            table[i, : len(highs)] = highs
+        return table
+
+    @cached_property
+    def width(self) -> int:
+        """The longest utterance, in symbols."""
+        return max(sum(part.size for part in self.parts(row)) for row in self.rows)
+
+    @cached_property
+    def slot(self) -> NDArray[np.int64]:
+        """The slot a row's utterance is kept in, -1 for a verdict."""
+        return np.array([-1 if row.slot is None else row.slot for row in self.rows])
+
+    @property
+    def slots(self) -> int:
+        return 1 + int(self.slot.max())
+
+    def row_of(self, role: int) -> NDArray[np.int64]:
+        """row_of(role)[t]: the row in which a role may speak at turn t, -1 where there is none."""
+        name = self.roles[role].name
+        found = np.full(self.turns, -1, dtype=np.int64)
+        for i, row in enumerate(self.rows):
+            if name in row.speakers:
+                found[row.turn] = i
+        return found
+
+    def choices(self, role: int) -> NDArray[np.int64]:
+        """How many symbols a role may have to choose from at each position, over all its turns; 1 where it never speaks there."""
+        rows = self.row_of(role)
+        table = self.alphabet[rows[rows >= 0]]
+        table = table[:, : max(1, int((table > 0).sum(axis=1).max(initial=0)))]
+        return np.maximum(table.max(axis=0, initial=1), 1)
+
+    # The record.
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.void]:
+        return self.record(tape=0)
+
+    def record(self, tape: int) -> np.dtype[np.void]:
+        """The record of a lane; `tape` > 0 makes room for that many draws decided from outside."""
+        said = integer_type(max((int(self.alphabet[i].max()) - 1 for i, r in enumerate(self.rows) if r.slot is not None), default=0))
+        state: list[tuple[str, Any, tuple[int, ...]]] = [
+            ("key", np.uint64, ()),
+            ("coins", np.uint64, ()),
+            ("episode", np.uint32, ()),
+            ("belief", np.float32, ()),
+            ("elapsed", np.uint16, ()),
+            ("turn", np.int8, ()),
+            ("truth", np.int8, ()),
+            ("speaker", np.int8, ()),
+            ("verdict", np.int8, ()),
+            ("forfeit", np.int8, ()),
+            ("side", np.int8, (len(self.roles),)),
+        ]
+        own = [(f.name, f.dtype, f.shape) for f in (*self.task.fields, *self.protocol.fields)]
+        own.append(("said", said, (self.slots, self.width)))
+        own.sort(key=lambda part: -np.dtype(part[1]).itemsize)
+        tapes = [("drawn", np.uint32, (min(tape, 1),)), ("tape", np.uint32, (tape,)), ("arity", np.uint32, (tape,))]
+        return np.dtype([*state, *own, *tapes], align=True)
+
+    @cached_property
+    def tables(self) -> NDArray[Any]:
+        """The task's tables as one record."""
+        arrays = dict(self.task.tables) or {"none": np.zeros((), np.int8)}
+        tables = np.zeros(1, np.dtype([(name, a.dtype, a.shape) for name, a in arrays.items()], align=True))
+        for name, array in arrays.items():
+            tables[name][0] = array
+        return tables
+
+    # What each role sees.
+
+    @lru_cache(maxsize=None)  # noqa: B019  specs are few and live as long as the process
+    def view(self, role: int) -> View:
+        me = self.roles[role]
+        columns: list[Column] = []
+
+        def add(f: Field, shift: int, origin: Origin, row: Row | None = None, offset: int = 0) -> None:
+            columns.append(Column(f, columns[-1].stop if columns else 0, shift, origin, row, offset))
+
+        if np.count_nonzero(self.row_of(role) >= 0) > 1:
+            add(Field("turn", self.turns), 1, "game")
+        for name in me.sees:
+            add(Field(name, len(self.roles) if name == "speaker" else self.task.answers), 1, "game")
+        groups: list[tuple[Origin, tuple[Field, ...]]] = [
+            ("statement", self.task.statement),
+            ("claim", self.task.claim),
+            ("private", self.task.private),
+            ("protocol", self.protocol.fields),
+        ]
+        for origin, fields in groups:
+            for f in fields:
+                if me.seat in f.seen_by:
+                    add(f, int(f.blank), origin)
+        heard = {row.slot: row for row in self.rows[::-1] if row.slot is not None and me.name in (*row.speakers, *row.hearers)}
+        names = [part.name for row in heard.values() for part in self.parts(row)] + [column.field.name for column in columns]
+        for slot in sorted(heard):
+            offset = 0
+            for part in self.parts(heard[slot]):
+                alone = names.count(part.name) == 1
+                add(part if alone else replace(part, name=f"{part.name}_{slot}"), 1, "said", heard[slot], offset)
+                offset += part.size
+        return View(me.name, tuple(columns))
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that name what is played: task, protocol, proof and split."""
+        words = f"{type(self.task).__qualname__}{self.task}|{self.protocol}|{self.proof_name}|{self.split}"
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=None)
+def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Split | None = None) -> Spec:
+    """The Spec of a task under a protocol; ValueError says what does not fit.
+
+    proof: a name among the task's proofs; None takes the first that has every kind of utterance the protocol asks for.
+    """
+    if split not in BUCKETS:
+        raise unknown("split", split, [s for s in BUCKETS if s], "'train', 'validation', 'test' or None: that")
+    needed = {row.kind for row in protocol.table} - {VERDICT} - set(protocol.kinds)
+    proofs = task.rules.proofs
+    if proof is not None and proof not in proofs:
+        raise unknown(f"proof of {type(task).__name__}", proof, proofs, "`task.rules.proofs`")
+    fitting = [name for name, p in proofs.items() if needed <= set(p.kinds) and proof in (None, name)]
+    if needed and not fitting:
+        have = {name: sorted(p.kinds) for name, p in proofs.items()}
+        raise ValueError(f"{type(protocol).__name__} needs utterances {sorted(needed)}; the proofs of {type(task).__name__} have {have}")
+    spec = Spec(task, protocol, fitting[0] if needed else None, split)
+    _check(spec)
+    return spec
+
+
+def _check(spec: Spec) -> None:
+    """Refuse what the record cannot hold."""
+    if not 2 <= spec.task.answers <= 126:
+        raise ValueError(f"{spec.task}: answers={spec.task.answers} is outside 2..126")
+    if spec.turns > 127 or spec.protocol.horizon > 65535:
+        raise ValueError(f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)")
+    if set(spec.first_row[1:] - spec.first_row[:-1]) & {0}:
+        raise ValueError(f"{spec.protocol}: every turn up to {spec.turns - 1} needs a row")
+    names = [f.name for f in (*spec.task.fields, *spec.protocol.fields)]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"{spec.task} and {spec.protocol}: fields {sorted(twice)} are declared twice")
+    for row in spec.rows:
+        for name in (*row.speakers, *row.hearers):
+            spec.role_index(name)
+        if (row.slot is None) != (row.kind == VERDICT):
+            raise ValueError(f"{row}: a verdict has no slot, and every other utterance has one")

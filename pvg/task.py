@@ -1,0 +1,125 @@
+"""What a task is: statements with a known answer, and the proofs there are of it."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvg.field import Field
+from pvg.lane import LaneFunction
+from pvg.registry import Registry
+
+Values = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One way to convince a verifier of a statement. Lane functions take the lane `s` and the task's `tables` first.
+
+    kinds: for each kind of utterance (message, question, opening, ...) the Fields it is made of.
+    honest(s, tables, side, slot, out): the textbook prover; `slot` is the row of `s.said` it fills, `out` its symbols.
+    dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
+    check(s, tables): the reference verifier's verdict, from what the verifier sees alone.
+    ask(s, tables, slot, out): the reference verifier's question.
+    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the lane.
+    proves: the answers the proof can prove.
+    completeness, soundness_error: of `check`, against `honest` and against every prover; the second is a supremum where
+        `exact`, else a bound.
+    path: for proofs that list a computation's states: the names of the fields that hold the first state, the states between,
+        and the last. Aligned along the axis `step` with the fields of the statement that have it first.
+    """
+
+    kinds: Mapping[str, tuple[Field, ...]]
+    honest: LaneFunction
+    dishonest: Mapping[str, LaneFunction]
+    check: LaneFunction
+    ask: LaneFunction | None = None
+    evidence: LaneFunction | None = None
+    proves: tuple[int, ...] = (1,)
+    completeness: float = 1.0
+    soundness_error: float = 0.0
+    exact: bool = True
+    path: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class TaskRules:
+    """The compiled side of a task: sample(s, tables) deals a statement with its truth (and claim); proofs by name, first is default."""
+
+    sample: LaneFunction
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """A distribution of statements with a known answer among 0..answers-1.
+
+    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and bug
+    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and scratch.
+    """
+
+    answers: ClassVar[int] = 2
+    private: tuple[Field, ...] = ()
+
+    @property
+    @abstractmethod
+    def statement(self) -> tuple[Field, ...]:
+        """The fields of the statement."""
+
+    @property
+    def claim(self) -> tuple[Field, ...]:
+        """The fields of the claim about the statement, where the game states one."""
+        return ()
+
+    @abstractmethod
+    def build(self) -> TaskRules:
+        """Make the lane functions. Called once for all equal tasks; read them from `rules`."""
+
+    @property
+    def rules(self) -> TaskRules:
+        """The lane functions; equal tasks share them, and so the compiled code."""
+        return _rules(self)
+
+    @property
+    def tables(self) -> Mapping[str, NDArray[Any]]:
+        """Read-only arrays all lanes share, read in lane functions as `tables.name`."""
+        return {}
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields the task keeps in a lane."""
+        return (*self.statement, *self.claim, *self.private)
+
+    @abstractmethod
+    def render(self, values: Values) -> str:
+        """The statement and claim as text; `values` holds one array a field."""
+
+    @abstractmethod
+    def parse(self, text: str) -> dict[str, NDArray[Any]]:
+        """The fields of a rendered statement; ValueError names what does not parse."""
+
+    def render_utterance(self, kind: str, fields: tuple[Field, ...], symbols: NDArray[Any]) -> str:
+        """An utterance of a kind as text; `symbols` holds the integers of `fields` one after the other."""
+        return " ".join(str(int(symbol)) for symbol in symbols)
+
+    def parse_utterance(self, kind: str, fields: tuple[Field, ...], text: str) -> NDArray[Any]:
+        """The symbols of a rendered utterance; ValueError names the number expected."""
+        words = text.split()
+        width = sum(f.size for f in fields)
+        if len(words) != width or not all(re.fullmatch(r"\d+", word) for word in words):
+            raise ValueError(f"{kind} {text!r}: expected {width} whole numbers separated by blanks")
+        return np.array([int(word) for word in words], dtype=np.int32)
+
+
+@lru_cache(maxsize=None)
+def _rules(task: Task) -> TaskRules:
+    return task.build()
+
+
+tasks: Registry[type[Task]] = Registry("task")
