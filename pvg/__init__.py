@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pvg import protocols as _protocols
-from pvg import tasks as _tasks
+from pvg import protocols, tasks
 from pvg.game import Game, game
-from pvg.protocol import protocols
-from pvg.task import tasks
 
 __all__ = ["Game", "game", "protocols", "tasks"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
@@ -18,13 +18,14 @@ from pvg.registry import Registry, unknown
 from pvg.spec import Spec, View
 
 
-class Observation(NamedTuple):
+@dataclass(frozen=True)
+class Observation:
     """What one role sees, in every lane: the packed integers and where each field stands in them."""
 
     packed: Tensor  # lane width  integers
     view: View
 
-    def __getitem__(self, name: Any) -> Any:
+    def __getitem__(self, name: str) -> Tensor:
         """One field as `lane *shape`, as in the record: -1 where nothing is there yet."""
         column = self.view[name]
         values = self.packed[:, column.start : column.stop] - column.shift
@@ -49,7 +50,9 @@ class BatchAgent(Protocol):
 
 @dataclass(frozen=True)
 class LaneAgent:
-    """A scripted player: build(spec, role) makes the lane function act(s, tables, out) that writes its symbols into `out`."""
+    """A scripted player: build(spec, role) makes the lane function act(s, tables, out) that writes its symbols into
+    `out`.
+    """
 
     name: str
     build: Callable[[Spec, int], LaneFunction]
@@ -60,7 +63,7 @@ Agent: TypeAlias = "LaneAgent | BatchAgent"
 agents: Registry[LaneAgent] = Registry("agent")
 
 
-@lru_cache(maxsize=None)
+@cache
 def find_agent(name: str, spec: Spec) -> LaneAgent:
     """A scripted player by name: one of the registry, or one of the proof's dishonest provers."""
     dishonest = {} if spec.proof is None else spec.proof.dishonest
@@ -72,8 +75,12 @@ def find_agent(name: str, spec: Spec) -> LaneAgent:
 
 
 def default_agent(spec: Spec, role: int) -> LaneAgent:
-    """Who sits in a seat nobody was named for: the prover that is dishonest where it must be, the reference verifier."""
-    return agents["dishonest" if spec.roles[role].seat == "prover" else "reference" if spec.proof is not None else "random"]
+    """Who sits in a seat nobody was named for: the prover that is dishonest where it must be, the reference
+    verifier.
+    """
+    return agents[
+        "dishonest" if spec.roles[role].seat == "prover" else "reference" if spec.proof is not None else "random"
+    ]
 
 
 def _proof(spec: Spec, who: str) -> Any:
@@ -83,7 +90,9 @@ def _proof(spec: Spec, who: str) -> Any:
 
 
 def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
-    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time, does."""
+    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time,
+    does.
+    """
     honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
     slots = spec.slot[rows]
     count, cheat = len(dishonest), _one_of(dishonest)
@@ -160,6 +169,8 @@ def _reference(spec: Spec, role: int) -> LaneFunction:
 
 
 agents.register("honest")(LaneAgent("honest", lambda spec, role: _arguing(spec, role, [])))
-agents.register("dishonest")(LaneAgent("dishonest", lambda spec, role: _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values()))))
+agents.register("dishonest")(
+    LaneAgent("dishonest", lambda spec, role: _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values())))
+)
 agents.register("random")(LaneAgent("random", _random))
 agents.register("reference")(LaneAgent("reference", _reference))

@@ -1,8 +1,11 @@
 """From rules to kernels: instantiates the template `pvg.lanes` for a game and launches it over lanes on a CPU or a GPU.
 
-CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below 256 lanes (where it is
-faster), with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel one
-takes torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not depend
+CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below 256 lanes (where
+it is
+faster), with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel
+one
+takes torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not
+depend
 on which runs. Machine code is kept on disk, under a name that hashes everything it was compiled from, in `$PVG_CACHE`
 (default: `pvg` in the user's cache folder); where that cannot be written, in memory only.
 """
@@ -15,8 +18,8 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -26,8 +29,8 @@ import numpy as np
 import torch
 from numba import config, njit, prange
 
-from pvg.field import Field
 from pvg.agent import LaneAgent
+from pvg.field import Field
 from pvg.lane import GOLDEN, draw, lane, mix
 from pvg.spec import BUCKETS, Spec
 
@@ -63,13 +66,17 @@ class Kernels:
         bound = _bindings(spec)
         bound |= {f"agent_{role}": agent.build(spec, role) for role, agent in enumerate(agents) if agent is not None}
         text = _TEMPLATE + _generated(spec, agents)
-        names = [line.split("(")[0][4:-3] for line in text.splitlines() if line.startswith("def ") and "_at(i, " in line]
+        names = [
+            line.split("(")[0][4:-3] for line in text.splitlines() if line.startswith("def ") and "_at(i, " in line
+        ]
         text += "".join(_wrappers(text, name) for name in names)
         self._module = _load(text, bound)
-        self._compiled: dict[tuple[str, str], Callable[..., None]] = {}
+        self._compiled: dict[tuple[str, str], Any] = {}
 
     def launch(self, name: str, device: torch.device, lanes: int, *arguments: Any) -> None:
-        """Run a kernel over all lanes; `arguments` are what the device's kernels take (NumPy arrays, device arrays, integers)."""
+        """Run a kernel over all lanes; `arguments` are what the device's kernels take (NumPy arrays, device arrays,
+        integers).
+        """
         if device.type == "cuda":
             stream = 0 if config.ENABLE_CUDASIM else _stream()
             blocks = (lanes + THREADS_PER_BLOCK - 1) // THREADS_PER_BLOCK
@@ -83,10 +90,10 @@ class Kernels:
             numba.set_num_threads(threads)
             self.compiled(name, "parallel")(*arguments)
 
-    def compiled(self, name: str, how: str) -> Callable[..., None]:
+    def compiled(self, name: str, how: str) -> Any:
         """The kernel as a `serial` or `parallel` CPU function or as a `cuda` kernel, compiled on its first call."""
         if (name, how) not in self._compiled:
-            source = getattr(self._module, f"{name}_{'cuda' if how == 'cuda' else 'cpu'}")
+            source = getattr(self._module, f"{name}_{how}")
             if how == "cuda":
                 from numba import cuda
 
@@ -117,7 +124,7 @@ class Kernels:
         return text
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernels(spec: Spec, agents: tuple[LaneAgent | None, ...] = ()) -> Kernels:
     """The kernels of a game with its scripted players, made once a process."""
     return Kernels(spec, agents)
@@ -157,7 +164,9 @@ def _generated(spec: Spec, agents: Iterable[LaneAgent | None]) -> str:
     digest = ["h = GOLDEN"]
     digest += [line for f in spec.task.statement for line in _each(f, "h = mix(h + np.uint64({}) + GOLDEN)")]
     text = _function("clear_lane(s)", clear) + _function("statement_hash(s)", [*digest, "return h"])
-    text += _function("observe_lane(s, role, out)", [line for role in range(len(spec.roles)) for line in _observe(spec, role)])
+    text += _function(
+        "observe_lane(s, role, out)", [line for role in range(len(spec.roles)) for line in _observe(spec, role)]
+    )
     speaks = ["begin(s, SPEAK + role)"]
     for role, agent in enumerate(agents):
         speaks += [] if agent is None else [f"if role == {role}:", f"    agent_{role}(s, tables, out)"]
@@ -177,7 +186,9 @@ def _each(f: Field, line: str) -> list[str]:
 
 
 def _observe(spec: Spec, role: int) -> list[str]:
-    """What goes into a role's packed observation, as in its View; an utterance is copied once its speaker or a hearer may know it."""
+    """What goes into a role's packed observation, as in its View; an utterance is copied once its speaker or a hearer
+    may know it.
+    """
     lines = [f"if role == {role}:"]
     for column in spec.view(role):
         f, row = column.field, column.row
@@ -211,14 +222,19 @@ def _wrappers(text: str, name: str) -> str:
     arguments = head[head.index("i, ") + 3 : -2]
     call = f"{name}_at(i, {arguments})"
     return (
-        f"\n\ndef {name}_cpu({arguments}):\n    for i in prange(state.shape[0]):\n        {call}\n"
+        f"\n\ndef {name}_serial({arguments}):\n    for i in range(state.shape[0]):\n        {call}\n"
+        f"\n\ndef {name}_parallel({arguments}):\n    for i in prange(state.shape[0]):\n        {call}\n"
         f"\n\ndef {name}_cuda({arguments}):\n    i = cuda.grid(1)\n    if i < state.shape[0]:\n        {call}\n"
     )
 
 
 def _load(text: str, bound: Mapping[str, Any]) -> ModuleType:
-    """Instantiate the template, as a file of the cache where one can be written, so that Numba keeps the machine code beside it."""
-    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{numba.__version__}|{np.__version__}".encode()).hexdigest()[:24]
+    """Instantiate the template, as a file of the cache where one can be written, so that Numba keeps the machine code
+    beside it.
+    """
+    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{numba.__version__}|{np.__version__}".encode()).hexdigest()[
+        :24
+    ]
     module = ModuleType(f"pvg_kernels_{digest}")
     module.__file__ = None
     path = _cache_folder() / f"{module.__name__}.py"
@@ -243,7 +259,9 @@ def _cache_folder() -> Path:
 
 
 def _fingerprint(thing: Any, seen: dict[int, int] | None = None) -> str:
-    """A text that changes whenever machine code compiled from `thing` would: code, constants, and all they name, recursively."""
+    """A text that changes whenever machine code compiled from `thing` would: code, constants, and all they name,
+    recursively.
+    """
     seen = {} if seen is None else seen
     function = getattr(thing, "py_func", thing)
     if inspect.isfunction(function):
@@ -252,7 +270,11 @@ def _fingerprint(thing: Any, seen: dict[int, int] | None = None) -> str:
         seen[id(function)] = len(seen)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         free = {name: cell.cell_contents for name, cell in cells.items()}
-        free |= {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+        free |= {
+            name: function.__globals__[name]
+            for name in sorted(_names(function.__code__))
+            if name in function.__globals__
+        }
         return f"{_code(function.__code__)}({_fingerprint(free, seen)})"
     if isinstance(thing, Mapping):
         return ",".join(f"{key}={_fingerprint(value, seen)}" for key, value in thing.items())

@@ -13,7 +13,8 @@ Seat = Literal["prover", "verifier"]
 
 EVERYONE: tuple[Seat, ...] = ("prover", "verifier")
 
-# What NumPy's arrays already call something: a record's field of that name would read as the attribute in the CUDA simulator.
+# What NumPy's arrays already call something: a record's field of that name would read as the attribute in the CUDA
+# simulator.
 TAKEN = frozenset(dir(np.ndarray)) | {"stream", "gpu_data", "alloc_size"}
 
 
@@ -22,7 +23,8 @@ class Field:
     """Integers 0..high-1 with a name, laid out as `shape`.
 
     axes: what each dimension of `shape` runs over; two fields that share an axis are aligned along it.
-    kind: how a network should read a value: `token` and `node` are categories, `bit` is 0 or 1, `number` and `coordinate` are ordered.
+    kind: how a network should read a value: `token` and `node` are categories, `bit` is 0 or 1, `number` and
+        `coordinate` are ordered.
     seen_by: the seats whose observations hold the field. Nobody else's do.
     blank: the field starts as -1 (nothing there yet) in every game.
     """
@@ -43,7 +45,9 @@ class Field:
         if any(size < 0 for size in self.shape):
             raise ValueError(f"Field {self.name!r}: shape={self.shape} has a negative size")
         if self.axes and len(self.axes) != len(self.shape):
-            raise ValueError(f"Field {self.name!r}: axes={self.axes} does not name the {len(self.shape)} dimensions of its shape")
+            raise ValueError(
+                f"Field {self.name!r}: axes={self.axes} does not name the {len(self.shape)} dimensions of its shape"
+            )
         if not set(self.seen_by) <= set(EVERYONE):
             raise ValueError(f"Field {self.name!r}: seen_by={self.seen_by} may only name {EVERYONE}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,14 @@ from pvg.spec import BUCKETS, Spec, Split, resolve
 from pvg.task import Task, tasks
 
 # torch has no arithmetic on unsigned integers wider than a byte; the bits are the same.
-_TORCH = {"u8": torch.int64, "u4": torch.int32, "u2": torch.int16, "i8": torch.int64, "i4": torch.int32, "i2": torch.int16}
+_TORCH = {
+    "u8": torch.int64,
+    "u4": torch.int32,
+    "u2": torch.int16,
+    "i8": torch.int64,
+    "i4": torch.int32,
+    "i2": torch.int16,
+}
 _TORCH |= {"i1": torch.int8, "u1": torch.uint8, "f4": torch.float32}
 
 
@@ -39,7 +47,8 @@ def game(
 
 
 class Game:
-    """Lanes of one game. `step` never deals and `redeal` never steps, so a finished lane stays readable until it is dealt again.
+    """Lanes of one game. `step` never deals and `redeal` never steps, so a finished lane stays readable until it is
+    dealt again.
 
     spec: what is played. num_envs: lanes, 1..2**31-1. device: "cpu" or "cuda". seed: 0..2**64-1.
     actions: the buffer everybody's symbols travel in; a lane reads only the rows of its current speakers.
@@ -62,11 +71,14 @@ class Game:
         self.reward = self._step_reward
         self._all = torch.ones(num_envs, dtype=torch.bool, device=home)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=home)
+        self._every = self._native(self._all)
         self._kernels = kernels(spec)
         self._state = self._native(self.bytes).view(spec.dtype).reshape(num_envs)
         self._tables = spec.tables
         if self.device.type == "cuda" and not config.ENABLE_CUDASIM:
-            self._tables = self._native(torch.from_numpy(spec.tables.view(np.uint8).copy()).to(home)).view(spec.tables.dtype)
+            self._tables = self._native(torch.from_numpy(spec.tables.view(np.uint8).copy()).to(home)).view(
+                spec.tables.dtype
+            )
         elif config.DISABLE_JIT:
             self._state, self._tables = self._state.view(np.recarray), self._tables.view(np.recarray)
         self._speaking = self._speaking_table().to(home)
@@ -75,31 +87,47 @@ class Game:
 
     # Dealing.
 
-    def seed(self, seed: int, first_lane: int = 0) -> None:
-        """Name the lanes' games anew (lane i plays as lane first_lane + i of `seed`) and deal the first of each."""
-        keys = lane_keys(seed, np.arange(first_lane, first_lane + self.num_envs, dtype=np.uint64)).view(np.int64)
-        self.field("key").copy_(torch.from_numpy(keys))
-        self.field("episode").zero_()
-        self.redeal()
+    def seed(self, seed: int, first_lane: int = 0, mask: Tensor | None = None) -> None:
+        """Name the games of the lanes in `mask` anew (lane i plays as lane first_lane + i of `seed`) and deal the first
+        of each.
+        """
+        chosen = self._all if mask is None else self._checked(mask, "mask", (self.num_envs,), torch.bool)
+        lanes = np.arange(first_lane, first_lane + self.num_envs, dtype=np.uint64)
+        keys = torch.from_numpy(lane_keys(seed, lanes).view(np.int64)).to(self.bytes.device)
+        self.field("key").copy_(torch.where(chosen, keys, self.field("key")))
+        self.field("episode").masked_fill_(chosen, 0)
+        self.redeal(mask)
 
     def redeal(self, mask: Tensor | None = None) -> None:
         """Deal the next game in the lanes of `mask` (`lane` bool; None: all)."""
-        chosen = self._all if mask is None else self._checked(mask, "mask", (self.num_envs,), torch.bool)
-        self._launch("deal", self._state, self._tables, self._native(chosen))
+        chosen = self._every
+        if mask is not None:
+            chosen = self._native(self._checked(mask, "mask", (self.num_envs,), torch.bool))
+        self._launch("deal", self._state, self._tables, chosen)
 
     # Playing.
 
     def step(self, actions: Tensor | None = None, hold: Tensor | None = None) -> Tensor:
-        """One turn in every lane that is neither over nor in `hold` (`lane` bool): its speakers say their rows of `actions`.
+        """One turn in every lane that is neither over nor in `hold` (`lane` bool): its speakers say their rows of
+        `actions`.
 
-        actions: `lane role position` of any integer type; None takes what is in the buffer. A symbol outside its alphabet forfeits
+        actions: `lane role position` of any integer type; None takes what is in the buffer. A symbol outside its
+            alphabet forfeits
         the lane's game: the offender gets its role's minimum, the others 0, and the lane's `forfeit` names it.
-        Returns `lane role` float32, what this turn paid; a view that the next step overwrites. ValueError: shape, dtype, device.
+        Returns `lane role` float32, what this turn paid; a view that the next step overwrites. ValueError: shape,
+        dtype, device.
         """
         if actions is not None:
             self.actions.copy_(self._symbols(actions, tuple(self.actions.shape)))
         held = self._none if hold is None else self._checked(hold, "hold", (self.num_envs,), torch.bool)
-        self._launch("step", self._state, self._tables, self._native(self.actions), self._native(held), self._native(self._step_reward))
+        self._launch(
+            "step",
+            self._state,
+            self._tables,
+            self._native(self.actions),
+            self._native(held),
+            self._native(self._step_reward),
+        )
         self.reward = self._step_reward
         return self.reward
 
@@ -112,31 +140,50 @@ class Game:
     ) -> Tensor:
         """Play on, without leaving the device, until `seat` is to speak or the game is over.
 
-        players: who plays each other role. actions: `lane position`, what `seat` says at its turn first; None where it only waits.
+        players: who plays each other role. actions: `lane position`, what `seat` says at its turn first; None where it
+            only waits.
         Returns `lane role` float32, the rewards added up; a view that the next call overwrites.
         """
+        go = self.advancing(players, seat)
+        if seat is not None and actions is not None:
+            index = self.spec.role_index(seat)
+            symbols = self._symbols(actions, (self.num_envs, len(self.spec.choices(index))))
+            self.actions[:, index, : symbols.shape[1]] = symbols
+        held = None if hold is None else self._checked(hold, "hold", (self.num_envs,), torch.bool)
+        return go(actions is not None, held)
+
+    def advancing(self, players: Mapping[str, Agent], seat: str | None = None) -> Callable[..., Tensor]:
+        """`advance` with its players and memory looked up beforehand, for those who call it every few microseconds.
+
+        Returns a function of (given, hold) that checks nothing; `given`: what `seat` says at its turn is in `actions`.
+        """
         index = -1 if seat is None else self.spec.role_index(seat)
-        if actions is not None:
-            self.actions[:, index, : actions.shape[1]] = self._symbols(actions, (self.num_envs, len(self.spec.choices(index))))
-        held = self._none if hold is None else self._checked(hold, "hold", (self.num_envs,), torch.bool)
-        scripted = tuple(p if isinstance(p := players.get(role.name), LaneAgent) else None for role in self.spec.roles)
-        learned = {i: p for i, role in enumerate(self.spec.roles) if (p := players.get(role.name)) and not isinstance(p, LaneAgent)}
         missing = [role.name for i, role in enumerate(self.spec.roles) if i != index and role.name not in players]
         if missing:
             raise ValueError(f"players: nobody plays {missing}")
-        if learned:
-            self._lockstep(scripted, learned, index, actions is not None, held)
-        else:
-            buffers = (self._native(self.actions), self._native(held), self._native(self._step_reward), self._native(self._returns))
-            kernel = kernels(self.spec, scripted)
-            kernel.launch("run", self.device, self.num_envs, self._state, self._tables, *buffers, index, actions is not None)
-        self.reward = self._returns
-        return self.reward
+        cast = [players.get(role.name) for role in self.spec.roles]
+        scripted = tuple(p if isinstance(p, LaneAgent) else None for p in cast)
+        learned = {i: p for i, p in enumerate(cast) if p is not None and not isinstance(p, LaneAgent)}
+        kernel, nobody = kernels(self.spec, scripted), self._native(self._none)
+        actions, reward, returns = (self._native(m) for m in (self.actions, self._step_reward, self._returns))
+
+        def go(given: bool = False, hold: Tensor | None = None) -> Tensor:
+            if learned:
+                self._lockstep(scripted, learned, index, given, self._none if hold is None else hold)
+            else:
+                memory = (actions, nobody if hold is None else self._native(hold), reward, returns)
+                kernel.launch("run", self.device, self.num_envs, self._state, self._tables, *memory, index, given)
+            self.reward = self._returns
+            return self._returns
+
+        return go
 
     def _lockstep(
         self, scripted: tuple[LaneAgent | None, ...], learned: Mapping[int, Any], seat: int, given: bool, held: Tensor
     ) -> None:
-        """`advance` with batch agents: at most `horizon` turns, lanes that wait or are over held. On a GPU the host never waits for it."""
+        """`advance` with batch agents: at most `horizon` turns, lanes that wait or are over held. On a GPU the host
+        never waits for it.
+        """
         self._returns.zero_()
         for turn in range(self.spec.protocol.horizon):
             hold = held | self.over
@@ -150,7 +197,9 @@ class Game:
                 said = agent.act(self.observe(role), self.acting[:, role] & ~hold)
                 self.actions[:, role, : said.symbols.shape[1]] = said.symbols
                 if said.belief is not None:
-                    self.field("belief").copy_(torch.where(self.acting[:, role] & ~hold, said.belief, self.field("belief")))
+                    self.field("belief").copy_(
+                        torch.where(self.acting[:, role] & ~hold, said.belief, self.field("belief"))
+                    )
             self._returns += self.step(hold=hold)
 
     def play(self, players: Mapping[str, Agent | str] | None = None) -> Tensor:
@@ -162,7 +211,9 @@ class Game:
         return self.advance(self.players(players))
 
     def players(self, named: Mapping[str, Agent | str] | None = None, seat: str | None = None) -> dict[str, Agent]:
-        """A player for every role but `seat`: those named (agents, or names of scripted ones), and the default agents."""
+        """A player for every role but `seat`: those named (agents, or names of scripted ones), and the default
+        agents.
+        """
         named = dict(named or {})
         for name in named:
             self.spec.role_index(name)
@@ -185,12 +236,19 @@ class Game:
         """What a role sees in every lane, as one fresh packed tensor."""
         index = self.spec.role_index(role) if isinstance(role, str) else role
         view = self.spec.view(index)
-        packed = torch.empty((self.num_envs, view.width), dtype=getattr(torch, view.dtype.name), device=self.bytes.device)
-        self._launch("observe", self._state, index, self._native(packed))
+        dtype = getattr(torch, view.dtype.name)
+        packed = torch.empty((self.num_envs, view.width), dtype=dtype, device=self.bytes.device)
+        self.observing(index)(self._native(packed))
         return Observation(packed, view)
 
+    def observing(self, role: int) -> Callable[[Any], None]:
+        """`observe` looked up beforehand: fills `lane width` memory as the kernels take it (on a CPU, a NumPy array)."""
+        return partial(self._kernels.launch, "observe", self.device, self.num_envs, self._state, role)
+
     def field(self, name: str) -> Tensor:
-        """A field of the record in every lane: a view of the lanes' own memory. Unsigned integers read as signed ones of their width."""
+        """A field of the record in every lane: a view of the lanes' own memory. Unsigned integers read as signed ones
+        of their width.
+        """
         fields = self.spec.dtype.fields
         assert fields is not None
         kind, offset = fields[name][:2]
@@ -249,7 +307,8 @@ class Game:
         if not whole or tuple(actions.shape) != shape or actions.device != self.bytes.device:
             given = f"{actions.dtype} {tuple(actions.shape)} on {actions.device}"
             raise ValueError(f"actions: expected integers {shape} on {self.bytes.device}, got {given}")
-        return actions.clamp(-1, 2**31 - 1).to(torch.int32) if actions.dtype == torch.int64 else actions.to(torch.int32)
+        wide = actions.view(torch.int64) if actions.dtype == torch.uint64 else actions
+        return wide.clamp(-1, 2**31 - 1).to(torch.int32) if wide.dtype == torch.int64 else wide.to(torch.int32)
 
     def _refuse_empty_split(self) -> None:
         if self.spec.split is not None:

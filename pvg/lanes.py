@@ -1,8 +1,11 @@
 """The loop every game runs, for one lane at a time: a template, instantiated once a game by `pvg.engine`.
 
-The names in capitals (the table as arrays) and the rules `sample`, `deal`, `after`, `pay`, `evidence`, and the generated
-`clear_lane`, `statement_hash`, `observe_lane`, `speak` are bound when the template is instantiated, which is why nothing here
-imports them and no type checker reads this file. Functions called `..._at` become kernels over all lanes: `state` holds the
+The names in capitals (the table as arrays) and the rules `sample`, `deal`, `after`, `pay`, `evidence`, and the
+generated
+`clear_lane`, `statement_hash`, `observe_lane`, `speak` are bound when the template is instantiated, which is why
+nothing here
+imports them and no type checker reads this file. Functions called `..._at` become kernels over all lanes: `state`
+holds the
 records, `i` is the lane, and a lane touches only row i of any array.
 """
 
@@ -22,18 +25,25 @@ def acting(s, role):
     if s.turn < 0:
         return False
     for row in range(FIRST_ROW[s.turn], FIRST_ROW[s.turn + 1]):
-        if SPEAKER[row] == role or (SPEAKER[row] < 0 and s.speaker == role):
+        if speaker_of(s, row) == role:
             return True
     return False
 
 
 @lane
+def speaker_of(s, row):
+    return SPEAKER[row] if SPEAKER[row] >= 0 else np.int64(s.speaker)
+
+
+@lane
 def deal_lane(s, tables):
-    """Deal the lane's next game. A statement outside the split is drawn again from the same stream, at most 4096 times."""
+    """Deal the lane's next game. A statement outside the split is drawn again from the same stream, at most 4096
+    times.
+    """
     s.episode += np.uint32(1)
     s.elapsed = 0
     begin(s, SAMPLE)
-    for attempt in range(4096):
+    for _ in range(4096):
         clear_lane(s)
         sample(s, tables)
         bucket = statement_hash(s) % np.uint64(10)
@@ -52,7 +62,7 @@ def step_lane(s, tables, act, reward):
     if s.turn < 0:
         return
     for row in range(FIRST_ROW[s.turn], FIRST_ROW[s.turn + 1]):
-        role = SPEAKER[row] if SPEAKER[row] >= 0 else np.int64(s.speaker)
+        role = speaker_of(s, row)
         for j in range(WIDTH[row]):
             if act[role, j] < 0 or act[role, j] >= ALPHABET[row, j]:
                 s.forfeit = role if s.forfeit < 0 else s.forfeit
@@ -63,7 +73,7 @@ def step_lane(s, tables, act, reward):
         return
     begin(s, AFTER)
     for row in range(FIRST_ROW[s.turn], FIRST_ROW[s.turn + 1]):
-        role = SPEAKER[row] if SPEAKER[row] >= 0 else np.int64(s.speaker)
+        role = speaker_of(s, row)
         if SLOT[row] < 0:
             s.verdict = act[role, 0]
         else:
@@ -101,7 +111,9 @@ def speak_at(i, state, tables, act, hold):
 
 @lane
 def run_at(i, state, tables, act, hold, reward, returns, seat, given):
-    """Play on until `seat` is to speak or the game is over; with `given`, its symbols for this turn are in `act`. Rewards add up in `returns`."""
+    """Play on until `seat` is to speak or the game is over; with `given`, its symbols for this turn are in `act`.
+    Rewards add up in `returns`.
+    """
     for role in range(ROLES):
         returns[i, role] = 0
     pending = given

@@ -33,9 +33,11 @@ class Row:
     """One utterance of the table; rows of one turn are simultaneous.
 
     speakers: one role, or several of which the lane's `s.speaker` (drawn by `deal`) speaks.
-    kind: a kind of the proof or of the protocol, or "verdict": an answer 0..A-1, or A for "don't know", kept as `s.verdict`.
+    kind: a kind of the proof or of the protocol, or "verdict": an answer 0..A-1, or A for "don't know", kept as
+        `s.verdict`.
     slot: the row of `s.said` it is kept in; a verdict has none.
-    hearers: the roles that hear it besides its speaker, from turn `revealed` on (None: from the next step on) or when the game is over.
+    hearers: the roles that hear it besides its speaker, from turn `revealed` on (None: from the next step on) or when
+        the game is over.
     """
 
     turn: int
@@ -50,9 +52,12 @@ class Row:
 class ProtocolRules:
     """The compiled side of a protocol. Lane functions take the lane `s` and the task's `tables`.
 
-    deal(s, tables): after the statement is dealt: sets `s.side[role]` (the answer a role argues), `s.speaker`, the protocol's own fields.
-    after(s, tables): the next turn; a turn past the table's last, or a negative one, ends the game. `s.turn` is still the turn just played.
-    pay(s, tables, reward): adds to `reward[role]`, zero before each turn; `s.turn` is the next turn, negative when the game is over.
+    deal(s, tables): after the statement is dealt: sets `s.side[role]` (the answer a role argues), `s.speaker`, the
+        protocol's own fields.
+    after(s, tables): the next turn; a turn past the table's last, or a negative one, ends the game. `s.turn` is still
+        the turn just played.
+    pay(s, tables, reward): adds to `reward[role]`, zero before each turn; `s.turn` is the next turn, negative when the
+        game is over.
     """
 
     deal: LaneFunction

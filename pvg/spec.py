@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -26,9 +26,11 @@ Origin = Literal["game", "statement", "claim", "private", "protocol", "said"]
 
 @dataclass(frozen=True)
 class Column:
-    """Where a field stands in a packed observation: values at start..stop-1, plus `shift` (1 where -1 means nothing there).
+    """Where a field stands in a packed observation: values at start..stop-1, plus `shift` (1 where -1 means nothing
+    there).
 
-    row, offset: for fields of an utterance, its row of the table and the position of the field among the utterance's symbols.
+    row, offset: for fields of an utterance, its row of the table and the position of the field among the utterance's
+        symbols.
     """
 
     field: Field
@@ -50,7 +52,9 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """What a role sees: columns of one packed row of integers. 0 stands for "nothing heard yet" in columns with a shift."""
+    """What a role sees: columns of one packed row of integers. 0 stands for "nothing heard yet" in columns with a
+    shift.
+    """
 
     role: str
     columns: tuple[Column, ...]
@@ -61,7 +65,7 @@ class View:
 
     @property
     def dtype(self) -> np.dtype[np.signedinteger]:
-        return integer_type(max((column.high - 1 for column in self.columns), default=0))
+        return integer_type(max((column.high for column in self.columns), default=0))
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -124,7 +128,8 @@ class Spec:
     @cached_property
     def first_row(self) -> NDArray[np.int64]:
         """first_row[t] .. first_row[t + 1] - 1 are the rows of turn t."""
-        return np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1))
+        first: NDArray[np.int64] = np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1))
+        return first
 
     @cached_property
     def speaker(self) -> NDArray[np.int64]:
@@ -164,7 +169,9 @@ class Spec:
         return found
 
     def choices(self, role: int) -> NDArray[np.int64]:
-        """How many symbols a role may have to choose from at each position, over all its turns; 1 where it never speaks there."""
+        """How many symbols a role may have to choose from at each position, over all its turns; 1 where it never
+        speaks there.
+        """
         rows = self.row_of(role)
         table = self.alphabet[rows[rows >= 0]]
         table = table[:, : max(1, int((table > 0).sum(axis=1).max(initial=0)))]
@@ -178,7 +185,9 @@ class Spec:
 
     def record(self, tape: int) -> np.dtype[np.void]:
         """The record of a lane; `tape` > 0 makes room for that many draws decided from outside."""
-        said = integer_type(max((int(self.alphabet[i].max()) - 1 for i, r in enumerate(self.rows) if r.slot is not None), default=0))
+        said = integer_type(
+            max((int(self.alphabet[i].max()) - 1 for i, r in enumerate(self.rows) if r.slot is not None), default=0)
+        )
         state: list[tuple[str, Any, tuple[int, ...]]] = [
             ("key", np.uint64, ()),
             ("coins", np.uint64, ()),
@@ -209,7 +218,7 @@ class Spec:
 
     # What each role sees.
 
-    @lru_cache(maxsize=None)  # noqa: B019  specs are few and live as long as the process
+    @cache  # noqa: B019  specs are few and live as long as the process
     def view(self, role: int) -> View:
         me = self.roles[role]
         columns: list[Column] = []
@@ -231,8 +240,14 @@ class Spec:
             for f in fields:
                 if me.seat in f.seen_by:
                     add(f, int(f.blank), origin)
-        heard = {row.slot: row for row in self.rows[::-1] if row.slot is not None and me.name in (*row.speakers, *row.hearers)}
-        names = [part.name for row in heard.values() for part in self.parts(row)] + [column.field.name for column in columns]
+        heard = {
+            row.slot: row
+            for row in self.rows[::-1]
+            if row.slot is not None and me.name in (*row.speakers, *row.hearers)
+        }
+        names = [part.name for row in heard.values() for part in self.parts(row)] + [
+            column.field.name for column in columns
+        ]
         for slot in sorted(heard):
             offset = 0
             for part in self.parts(heard[slot]):
@@ -247,7 +262,7 @@ class Spec:
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Split | None = None) -> Spec:
     """The Spec of a task under a protocol; ValueError says what does not fit.
 
@@ -262,7 +277,9 @@ def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Spl
     fitting = [name for name, p in proofs.items() if needed <= set(p.kinds) and proof in (None, name)]
     if needed and not fitting:
         have = {name: sorted(p.kinds) for name, p in proofs.items()}
-        raise ValueError(f"{type(protocol).__name__} needs utterances {sorted(needed)}; the proofs of {type(task).__name__} have {have}")
+        raise ValueError(
+            f"{type(protocol).__name__} needs utterances {sorted(needed)}; the proofs of {type(task).__name__} have {have}"
+        )
     spec = Spec(task, protocol, fitting[0] if needed else None, split)
     _check(spec)
     return spec
@@ -273,7 +290,9 @@ def _check(spec: Spec) -> None:
     if not 2 <= spec.task.answers <= 126:
         raise ValueError(f"{spec.task}: answers={spec.task.answers} is outside 2..126")
     if spec.turns > 127 or spec.protocol.horizon > 65535:
-        raise ValueError(f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)")
+        raise ValueError(
+            f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)"
+        )
     if set(spec.first_row[1:] - spec.first_row[:-1]) & {0}:
         raise ValueError(f"{spec.protocol}: every turn up to {spec.turns - 1} needs a row")
     names = [f.name for f in (*spec.task.fields, *spec.protocol.fields)]

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,11 +28,13 @@ class Proof:
     dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
     check(s, tables): the reference verifier's verdict, from what the verifier sees alone.
     ask(s, tables, slot, out): the reference verifier's question.
-    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the lane.
+    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the
+        lane.
     proves: the answers the proof can prove.
     completeness, soundness_error: of `check`, against `honest` and against every prover; the second is a supremum where
         `exact`, else a bound.
-    path: for proofs that list a computation's states: the names of the fields that hold the first state, the states between,
+    path: for proofs that list a computation's states: the names of the fields that hold the first state, the states
+        between,
         and the last. Aligned along the axis `step` with the fields of the statement that have it first.
     """
 
@@ -51,7 +53,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class TaskRules:
-    """The compiled side of a task: sample(s, tables) deals a statement with its truth (and claim); proofs by name, first is default."""
+    """The compiled side of a task: sample(s, tables) deals a statement with its truth (and claim); proofs by name,
+    first is default.
+    """
 
     sample: LaneFunction
     proofs: Mapping[str, Proof] = field(default_factory=dict)
@@ -60,8 +64,10 @@ class TaskRules:
 class Task(ABC):
     """A distribution of statements with a known answer among 0..answers-1.
 
-    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and bug
-    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and scratch.
+    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and
+    bug
+    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and
+    scratch.
     """
 
     answers: ClassVar[int] = 2
@@ -117,7 +123,7 @@ class Task(ABC):
         return np.array([int(word) for word in words], dtype=np.int32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _rules(task: Task) -> TaskRules:
     return task.build()
 

@@ -17,8 +17,10 @@ PROVER, VERIFIER = 0, 1
 class ProverVerifier(Protocol):
     """The prover, who wants acceptance whatever the truth, sends one message; the verifier hears it and decides.
 
-    Paid: the prover 1 if accepted, else 0 (-1 for an illegal message); the verifier 1 if right, -1 if wrong, 0 for "don't know".
-    Source: the decision problem of Anil, Zhang, Wu & Grosse 2021 (the prover always argues one answer); rewards as in Hammond & Adam-Day 2024.
+    Paid: the prover 1 if accepted, else 0 (-1 for an illegal message); the verifier 1 if right, -1 if wrong, 0 for
+        "don't know".
+    Source: the decision problem of Anil, Zhang, Wu & Grosse 2021 (the prover always argues one answer); rewards as in
+        Hammond & Adam-Day 2024.
     """
 
     roles = (Role("prover", "prover", minimum=-1.0), Role("verifier", "verifier", minimum=-1.0))

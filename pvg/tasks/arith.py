@@ -21,7 +21,8 @@ SYMBOLS = "+-*"
 class Arith(Task):
     """Is y the value of ((x0 op1 x1) op2 x2) ... opn xn modulo m?
 
-    Statement: x0 (`start`), the operations (`op`, 0 is +, 1 is -, 2 is *) and x1..xn (`x`), uniform; a factor is never 0.
+    Statement: x0 (`start`), the operations (`op`, 0 is +, 1 is -, 2 is *) and x1..xn (`x`), uniform; a factor is never
+        0.
     Claim: y is the value with probability 1/2, else uniform over the other m - 1 residues.
     Proof `transcript`: the n - 1 results before the last; checked step by step, completeness 1, soundness error 0.
     No feature of two fields or fewer tells the truth: x0 is uniform and every step is a bijection of the residues.
