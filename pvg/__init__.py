@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from pvg import protocols, tasks
+import gymnasium as _gymnasium
+
+from pvg import protocols, task, tasks
 from pvg.game import Game, game
 
 __all__ = ["Game", "game", "protocols", "tasks"]
+
+for _name in task.tasks:
+    _gymnasium.register(
+        id=f"pvg/{_name}-v0",
+        entry_point="pvg.envs.single:GameEnv",
+        vector_entry_point="pvg.envs.vector:GameVectorEnv",
+        kwargs={"task": _name},
+    )

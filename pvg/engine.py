@@ -16,6 +16,7 @@ import hashlib
 import inspect
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ import numba
 import numpy as np
 import torch
 from numba import config, njit, prange
+from numba.np.numpy_support import from_dtype
 
 from pvg.agent import LaneAgent
 from pvg.field import Field
@@ -66,12 +68,15 @@ class Kernels:
         bound = _bindings(spec)
         bound |= {f"agent_{role}": agent.build(spec, role) for role, agent in enumerate(agents) if agent is not None}
         text = _TEMPLATE + _generated(spec, agents)
-        names = [
-            line.split("(")[0][4:-3] for line in text.splitlines() if line.startswith("def ") and "_at(i, " in line
-        ]
-        text += "".join(_wrappers(text, name) for name in names)
+        self.spec, self.names = spec, re.findall(r"^def (\w+)_at\(i, ", text, re.MULTILINE)
+        text += "".join(_wrappers(text, name) for name in self.names)
         self._module = _load(text, bound)
         self._compiled: dict[tuple[str, str], Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The module the kernels live in, named by a hash of all they are compiled from."""
+        return self._module.__name__
 
     def launch(self, name: str, device: torch.device, lanes: int, *arguments: Any) -> None:
         """Run a kernel over all lanes; `arguments` are what the device's kernels take (NumPy arrays, device arrays,
@@ -107,8 +112,8 @@ class Kernels:
             self._compiled[name, how] = kernel
         return self._compiled[name, how]
 
-    def ptx(self, name: str, signature: tuple[Any, ...]) -> str:
-        """The kernel as PTX for sm_90, made without a GPU or a driver (needs the `cuda` extra)."""
+    def all_ptx(self) -> dict[str, str]:
+        """Every kernel as PTX for sm_90, made without a GPU or a driver (needs the `cuda` extra)."""
         from numba import cuda
         from numba.cuda import dispatcher
 
@@ -118,10 +123,31 @@ class Kernels:
         self._module.__dict__["cuda"] = cuda
         real, dispatcher.get_current_device = dispatcher.get_current_device, lambda: Hopper
         try:
-            text: str = cuda.compile_ptx(getattr(self._module, f"{name}_cuda"), signature, cc=(9, 0))[0]
+            return {
+                name: cuda.compile_ptx(getattr(self._module, f"{name}_cuda"), self._signature(name), cc=(9, 0))[0]
+                for name in self.names
+            }
         finally:
             dispatcher.get_current_device = real
-        return text
+
+    def _signature(self, name: str) -> tuple[Any, ...]:
+        """The types of a kernel's arguments, by their names in the template."""
+        known = {
+            "state": from_dtype(self.spec.dtype)[::1],
+            "tables": from_dtype(self.spec.tables.dtype)[::1],
+            "act": numba.int32[:, :, ::1],
+            "reward": numba.float32[:, ::1],
+            "returns": numba.float32[:, ::1],
+            "hold": numba.boolean[::1],
+            "mask": numba.boolean[::1],
+            "seat": numba.int64,
+            "role": numba.int64,
+            "given": numba.boolean,
+            "seen": from_dtype(self.spec.view(0).dtype)[:, ::1],
+            "hashes": numba.uint64[::1],
+        }
+        arguments = inspect.signature(getattr(self._module, f"{name}_cuda")).parameters
+        return tuple(known[argument] for argument in arguments)
 
 
 @cache

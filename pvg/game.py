@@ -52,11 +52,12 @@ class Game:
 
     spec: what is played. num_envs: lanes, 1..2**31-1. device: "cpu" or "cuda". seed: 0..2**64-1.
     actions: the buffer everybody's symbols travel in; a lane reads only the rows of its current speakers.
-    reward: what the last step (or play, advance) paid.
+    reward: what the last step (or play, advance) paid. returns: what the last play or advance paid.
     """
 
     actions: Tensor  # lane role position  int32
     reward: Tensor  # lane role  float32
+    returns: Tensor  # lane role  float32
 
     def __init__(self, spec: Spec, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0) -> None:
         if not 1 <= num_envs < 2**31:
@@ -67,7 +68,7 @@ class Game:
         self.bytes = torch.zeros((num_envs, size), dtype=torch.uint8, device=home)  # lane byte
         self.actions = torch.zeros((num_envs, roles, spec.width), dtype=torch.int32, device=home)
         self._step_reward = torch.zeros((num_envs, roles), dtype=torch.float32, device=home)
-        self._returns = torch.zeros((num_envs, roles), dtype=torch.float32, device=home)
+        self.returns = torch.zeros((num_envs, roles), dtype=torch.float32, device=home)
         self.reward = self._step_reward
         self._all = torch.ones(num_envs, dtype=torch.bool, device=home)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=home)
@@ -165,7 +166,7 @@ class Game:
         scripted = tuple(p if isinstance(p, LaneAgent) else None for p in cast)
         learned = {i: p for i, p in enumerate(cast) if p is not None and not isinstance(p, LaneAgent)}
         kernel, nobody = kernels(self.spec, scripted), self._native(self._none)
-        actions, reward, returns = (self._native(m) for m in (self.actions, self._step_reward, self._returns))
+        actions, reward, returns = (self._native(m) for m in (self.actions, self._step_reward, self.returns))
 
         def go(given: bool = False, hold: Tensor | None = None) -> Tensor:
             if learned:
@@ -173,8 +174,8 @@ class Game:
             else:
                 memory = (actions, nobody if hold is None else self._native(hold), reward, returns)
                 kernel.launch("run", self.device, self.num_envs, self._state, self._tables, *memory, index, given)
-            self.reward = self._returns
-            return self._returns
+            self.reward = self.returns
+            return self.returns
 
         return go
 
@@ -184,7 +185,7 @@ class Game:
         """`advance` with batch agents: at most `horizon` turns, lanes that wait or are over held. On a GPU the host
         never waits for it.
         """
-        self._returns.zero_()
+        self.returns.zero_()
         for turn in range(self.spec.protocol.horizon):
             hold = held | self.over
             if seat >= 0 and not (given and turn == 0):
@@ -200,7 +201,7 @@ class Game:
                     self.field("belief").copy_(
                         torch.where(self.acting[:, role] & ~hold, said.belief, self.field("belief"))
                     )
-            self._returns += self.step(hold=hold)
+            self.returns += self.step(hold=hold)
 
     def play(self, players: Mapping[str, Agent | str] | None = None) -> Tensor:
         """Deal and play exactly one whole game a lane. Roles nobody is named for are played by the default agents.

@@ -131,10 +131,10 @@ def run_at(i, state, tables, act, hold, reward, returns, seat, given):
 
 
 @lane
-def observe_at(i, state, role, out):
-    observe_lane(state[i], role, out[i])
+def observe_at(i, state, role, seen):
+    observe_lane(state[i], role, seen[i])
 
 
 @lane
-def hash_at(i, state, out):
-    out[i] = statement_hash(state[i])
+def hash_at(i, state, hashes):
+    hashes[i] = statement_hash(state[i])

@@ -105,8 +105,8 @@ def best_threshold(honest: Tensor, worst: Tensor) -> float:
     values = torch.cat([honest, worst]).unique()
     inner = (values[1:] + values[:-1]) / 2
     middles = torch.cat([values[:1], inner, values[-1:] + 1e-6])
-    # What a threshold rejects: the verdicts below it.
-    gain = torch.searchsorted(worst, middles) / len(worst) - torch.searchsorted(honest, middles) / len(honest)
+    rejected = [torch.searchsorted(verdicts, middles).double() / len(verdicts) for verdicts in (worst, honest)]
+    gain = rejected[0] - rejected[1]
     widths = torch.cat([values.new_zeros(1), values.diff(), values.new_zeros(1)])
     best = (gain > gain.max() - 1e-12).nonzero().flatten()
     return float(middles[best[widths[best].argmax()]])
