@@ -68,25 +68,38 @@ def find_agent(name: str, spec: Spec) -> LaneAgent:
     """A scripted player by name: one of the registry, or one of the proof's dishonest provers."""
     dishonest = {} if spec.proof is None else spec.proof.dishonest
     if name in dishonest:
-        return LaneAgent(name, lambda spec, role: _arguing(spec, role, [_proof(spec, name).dishonest[name]]))
+        return LaneAgent(name, lambda spec, role: _arguing_or_registered(spec, role, name))
     if name not in agents:
         raise unknown("agent", name, [*agents, *dishonest], "`pvg list agents`")
     return agents[name]
 
 
 def default_agent(spec: Spec, role: int) -> LaneAgent:
-    """Who sits in a seat nobody was named for: the prover that is dishonest where it must be, the reference
-    verifier.
-    """
-    return agents[
-        "dishonest" if spec.roles[role].seat == "prover" else "reference" if spec.proof is not None else "random"
-    ]
+    """Who sits in a seat nobody was named for: the prover that cheats where it must, the reference verifier, else chance."""
+    if spec.roles[role].seat == "prover":
+        return agents["dishonest"]
+    return agents["reference" if spec.proof is not None and not _unasked(spec, role) else "random"]
+
+
+def _unasked(spec: Spec, role: int) -> set[str]:
+    """The kinds of utterance a role makes that the reference verifier of the proof has no function for."""
+    kinds = {spec.rows[row].kind for row in spec.row_of(role) if row >= 0} - {VERDICT}
+    return kinds if spec.proof is None or spec.proof.ask is None else kinds - set(spec.proof.kinds)
 
 
 def _proof(spec: Spec, who: str) -> Any:
     if spec.proof is None:
         raise ValueError(f"agent {who!r} needs a protocol with a proof, and {type(spec.protocol).__name__} has none")
     return spec.proof
+
+
+def _arguing_or_registered(spec: Spec, role: int, name: str) -> LaneFunction:
+    """In a prover's seat, the dishonest prover of that name; in another, the registered player who shares it."""
+    if spec.roles[role].seat == "prover":
+        return _arguing(spec, role, [_proof(spec, name).dishonest[name]])
+    if name not in agents:
+        raise ValueError(f"agent {name!r} is a prover: it cannot play {spec.roles[role].name!r}")
+    return agents[name].build(spec, role)
 
 
 def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
@@ -145,27 +158,23 @@ def _random(spec: Spec, role: int) -> LaneFunction:
 
 def _reference(spec: Spec, role: int) -> LaneFunction:
     proof, rows = _proof(spec, "reference"), spec.row_of(role)
-    is_verdict = (rows >= 0) & (spec.slot[rows] < 0)
-    slots, check, ask = spec.slot[rows], proof.check, proof.ask
-    kinds = {spec.rows[row].kind for row in rows if row >= 0}
-    if ask is None:
-        if kinds != {VERDICT}:
-            raise ValueError(f"agent 'reference' cannot ask: proof {spec.proof_name!r} has no `ask`")
-
-        @lane
-        def decide(s: Any, tables: Any, out: Any) -> None:
-            out[0] = check(s, tables)
-
-        return decide
+    if _unasked(spec, role):
+        raise ValueError(f"agent 'reference': proof {spec.proof_name!r} cannot say {sorted(_unasked(spec, role))}")
+    slots, check, ask = spec.slot[rows], proof.check, _ask_nothing if proof.ask is None else proof.ask
 
     @lane
     def act(s: Any, tables: Any, out: Any) -> None:
-        if is_verdict[s.turn]:
+        if slots[s.turn] < 0:
             out[0] = check(s, tables)
         else:
             ask(s, tables, slots[s.turn], out)
 
     return act
+
+
+@lane
+def _ask_nothing(s: Any, tables: Any, slot: Any, out: Any) -> None:
+    pass
 
 
 agents.register("honest")(LaneAgent("honest", lambda spec, role: _arguing(spec, role, [])))

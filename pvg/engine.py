@@ -19,8 +19,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -95,6 +95,13 @@ class Kernels:
             numba.set_num_threads(threads)
             self.compiled(name, "parallel")(*arguments)
 
+    def launcher(self, name: str, device: torch.device, lanes: int) -> Callable[..., None]:
+        """`launch` of one kernel, decided beforehand where it can be: few lanes take the serial kernel."""
+        if device.type != "cuda" and lanes < PARALLEL_FROM:
+            serial: Callable[..., None] = self.compiled(name, "serial")
+            return serial
+        return partial(self.launch, name, device, lanes)
+
     def compiled(self, name: str, how: str) -> Any:
         """The kernel as a `serial` or `parallel` CPU function or as a `cuda` kernel, compiled on its first call."""
         if (name, how) not in self._compiled:
@@ -135,9 +142,7 @@ class Kernels:
         known = {
             "state": from_dtype(self.spec.dtype)[::1],
             "tables": from_dtype(self.spec.tables.dtype)[::1],
-            "act": numba.int32[:, :, ::1],
-            "reward": numba.float32[:, ::1],
-            "returns": numba.float32[:, ::1],
+            "mail": from_dtype(self.spec.mail)[::1],
             "hold": numba.boolean[::1],
             "mask": numba.boolean[::1],
             "seat": numba.int64,
@@ -159,7 +164,8 @@ def kernels(spec: Spec, agents: tuple[LaneAgent | None, ...] = ()) -> Kernels:
 def _stream() -> Any:
     from numba import cuda
 
-    return cuda.external_stream(torch.cuda.current_stream().cuda_stream)
+    current = torch.cuda.current_stream().cuda_stream
+    return cuda.external_stream(current) if current else 0
 
 
 def _bindings(spec: Spec) -> dict[str, Any]:
@@ -176,7 +182,7 @@ def _bindings(spec: Spec) -> dict[str, Any]:
         "WIDTH": (spec.alphabet > 0).sum(axis=1),
         "SLOT": spec.slot,
         "MINIMUM": np.array([role.minimum for role in spec.roles], dtype=np.float32),
-        "BUCKET_LOW": np.uint64(low), "BUCKET_HIGH": np.uint64(high),
+        "WHOLE": spec.split is None, "BUCKET_LOW": np.uint64(low), "BUCKET_HIGH": np.uint64(high),
     }  # fmt: skip
 
 

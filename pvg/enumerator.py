@@ -32,8 +32,7 @@ class Enumerator:
     def __init__(self, spec: Spec, tape: int = 64) -> None:
         self.spec, self._dtype = spec, spec.record(tape)
         self._tables = self._native(spec.tables)
-        self._act = np.zeros((1, len(spec.roles), spec.width), dtype=np.int32)
-        self._reward = np.zeros((1, len(spec.roles)), dtype=np.float32)
+        self._mail = self._native(np.zeros(1, spec.mail))
         self._no, self._yes = np.zeros(1, dtype=np.bool_), np.ones(1, dtype=np.bool_)
 
     def deals(self) -> Iterator[tuple[float, State]]:
@@ -48,11 +47,11 @@ class Enumerator:
 
         def run(s: State) -> None:
             for role, symbols in said.items():
-                self._act[0, role, : len(symbols)] = symbols
-            kernel.launch("step", _CPU, 1, s, self._tables, self._act, self._no, self._reward)
+                self._mail["act"][0, role, : len(symbols)] = symbols
+            kernel.launch("step", _CPU, 1, s, self._tables, self._mail, self._no)
 
         for p, after in self._branches(state, run):
-            yield p, after, self._reward[0].copy()
+            yield p, after, self._mail["reward"][0].copy()
 
     def sayings(self, state: State, role: int, agent: LaneAgent) -> Iterator[tuple[float, Symbols]]:
         """Everything a scripted player may say now, with its probability (equal symbols may come more than once)."""
@@ -60,9 +59,9 @@ class Enumerator:
         kernel = kernels(self.spec, cast)
         width = len(self.alphabet(state, role))
         for p, _ in self._branches(
-            state, lambda s: kernel.launch("speak", _CPU, 1, s, self._tables, self._act, self._no)
+            state, lambda s: kernel.launch("speak", _CPU, 1, s, self._tables, self._mail, self._no)
         ):
-            yield p, tuple(int(symbol) for symbol in self._act[0, role, :width])
+            yield p, tuple(int(symbol) for symbol in self._mail["act"][0, role, :width])
 
     def alphabet(self, state: State, role: int) -> list[int]:
         """How many symbols a role may choose from at each position of what it says now."""

@@ -52,7 +52,7 @@ class Game:
 
     spec: what is played. num_envs: lanes, 1..2**31-1. device: "cpu" or "cuda". seed: 0..2**64-1.
     actions: the buffer everybody's symbols travel in; a lane reads only the rows of its current speakers.
-    reward: what the last step (or play, advance) paid. returns: what the last play or advance paid.
+    reward: what the last step paid. returns: what the last play or advance paid, added up.
     """
 
     actions: Tensor  # lane role position  int32
@@ -63,25 +63,27 @@ class Game:
         if not 1 <= num_envs < 2**31:
             raise ValueError(f"num_envs={num_envs} is outside 1..2**31-1")
         self.spec, self.num_envs, self.device = spec, num_envs, _device(device)
-        roles, size = len(spec.roles), spec.dtype.itemsize
         home = torch.device("cpu") if config.ENABLE_CUDASIM else self.device
-        self.bytes = torch.zeros((num_envs, size), dtype=torch.uint8, device=home)  # lane byte
-        self.actions = torch.zeros((num_envs, roles, spec.width), dtype=torch.int32, device=home)
-        self._step_reward = torch.zeros((num_envs, roles), dtype=torch.float32, device=home)
-        self.returns = torch.zeros((num_envs, roles), dtype=torch.float32, device=home)
-        self.reward = self._step_reward
+        self.bytes = torch.zeros((num_envs, spec.dtype.itemsize), dtype=torch.uint8, device=home)  # lane byte
+        self._mailbox = torch.zeros((num_envs, spec.mail.itemsize), dtype=torch.uint8, device=home)
+        self.actions, self.reward, self.returns = (
+            _view(self._mailbox, spec.mail, name) for name in ("act", "reward", "returns")
+        )
         self._all = torch.ones(num_envs, dtype=torch.bool, device=home)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=home)
         self._every = self._native(self._all)
         self._kernels = kernels(spec)
+        self._deal = self._kernels.launcher("deal", self.device, num_envs)
         self._state = self._native(self.bytes).view(spec.dtype).reshape(num_envs)
+        self._mail = self._native(self._mailbox).view(spec.mail).reshape(num_envs)
         self._tables = spec.tables
         if self.device.type == "cuda" and not config.ENABLE_CUDASIM:
             self._tables = self._native(torch.from_numpy(spec.tables.view(np.uint8).copy()).to(home)).view(
                 spec.tables.dtype
             )
         elif config.DISABLE_JIT:
-            self._state, self._tables = self._state.view(np.recarray), self._tables.view(np.recarray)
+            records = (self._state, self._mail, self._tables)
+            self._state, self._mail, self._tables = (array.view(np.recarray) for array in records)
         self._speaking = self._speaking_table().to(home)
         self.seed(seed)
         self._refuse_empty_split()
@@ -104,7 +106,7 @@ class Game:
         chosen = self._every
         if mask is not None:
             chosen = self._native(self._checked(mask, "mask", (self.num_envs,), torch.bool))
-        self._launch("deal", self._state, self._tables, chosen)
+        self._deal(self._state, self._tables, chosen)
 
     # Playing.
 
@@ -121,15 +123,7 @@ class Game:
         if actions is not None:
             self.actions.copy_(self._symbols(actions, tuple(self.actions.shape)))
         held = self._none if hold is None else self._checked(hold, "hold", (self.num_envs,), torch.bool)
-        self._launch(
-            "step",
-            self._state,
-            self._tables,
-            self._native(self.actions),
-            self._native(held),
-            self._native(self._step_reward),
-        )
-        self.reward = self._step_reward
+        self._launch("step", self._state, self._tables, self._mail, self._native(held))
         return self.reward
 
     def advance(
@@ -165,16 +159,15 @@ class Game:
         cast = [players.get(role.name) for role in self.spec.roles]
         scripted = tuple(p if isinstance(p, LaneAgent) else None for p in cast)
         learned = {i: p for i, p in enumerate(cast) if p is not None and not isinstance(p, LaneAgent)}
-        kernel, nobody = kernels(self.spec, scripted), self._native(self._none)
-        actions, reward, returns = (self._native(m) for m in (self.actions, self._step_reward, self.returns))
+        run = kernels(self.spec, scripted).launcher("run", self.device, self.num_envs)
+        state, tables, mail, nobody = self._state, self._tables, self._mail, self._native(self._none)
 
         def go(given: bool = False, hold: Tensor | None = None) -> Tensor:
             if learned:
                 self._lockstep(scripted, learned, index, given, self._none if hold is None else hold)
             else:
-                memory = (actions, nobody if hold is None else self._native(hold), reward, returns)
-                kernel.launch("run", self.device, self.num_envs, self._state, self._tables, *memory, index, given)
-            self.reward = self.returns
+                held = nobody if hold is None else self._native(hold)
+                run(state, tables, mail, held, index, given)
             return self.returns
 
         return go
@@ -228,7 +221,7 @@ class Game:
     def speak(self, scripted: tuple[LaneAgent | None, ...], hold: Tensor | None = None) -> None:
         """Scripted players that are to speak write their symbols into `actions`."""
         held = self._none if hold is None else hold
-        arguments = (self._state, self._tables, self._native(self.actions), self._native(held))
+        arguments = (self._state, self._tables, self._mail, self._native(held))
         kernels(self.spec, scripted).launch("speak", self.device, self.num_envs, *arguments)
 
     # Reading.
@@ -243,18 +236,14 @@ class Game:
         return Observation(packed, view)
 
     def observing(self, role: int) -> Callable[[Any], None]:
-        """`observe` looked up beforehand: fills `lane width` memory as the kernels take it (on a CPU, a NumPy array)."""
-        return partial(self._kernels.launch, "observe", self.device, self.num_envs, self._state, role)
+        """`observe` looked up beforehand: fills `lane width` memory the kernels take (on a CPU, a NumPy array)."""
+        return partial(self._kernels.launcher("observe", self.device, self.num_envs), self._state, role)
 
     def field(self, name: str) -> Tensor:
         """A field of the record in every lane: a view of the lanes' own memory. Unsigned integers read as signed ones
         of their width.
         """
-        fields = self.spec.dtype.fields
-        assert fields is not None
-        kind, offset = fields[name][:2]
-        columns = self.bytes[:, offset : offset + kind.itemsize]
-        return columns.view(_TORCH[kind.base.str[1:]]).reshape(self.num_envs, *kind.shape)
+        return _view(self.bytes, self.spec.dtype, name)
 
     @property
     def over(self) -> Tensor:
@@ -317,6 +306,15 @@ class Game:
             bucket = self.statement_hash().cpu().numpy().view(np.uint64) % np.uint64(10)
             if not ((bucket >= low) & (bucket < high)).all():
                 raise ValueError(f"split={self.spec.split!r}: {self.spec.task} has no (or next to no) statements in it")
+
+
+def _view(memory: Tensor, record: np.dtype[np.void], name: str) -> Tensor:
+    """A field of records laid out in `lane byte` memory, as `lane *shape`."""
+    fields = record.fields
+    assert fields is not None
+    kind, offset = fields[name][:2]
+    columns = memory[:, offset : offset + kind.itemsize].view(_TORCH[kind.base.str[1:]])
+    return columns.unflatten(1, kind.shape) if kind.shape else columns[:, 0]
 
 
 def _device(device: str | torch.device) -> torch.device:

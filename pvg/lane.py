@@ -33,7 +33,7 @@ def lane(function: LaneFunction) -> LaneFunction:
     """Decorator: compile a lane function when a game first needs it."""
     if config.DISABLE_JIT:
         return np.errstate(over="ignore")(function)
-    compiled: LaneFunction = njit(error_model="numpy", nogil=True)(function)
+    compiled: LaneFunction = njit(error_model="numpy", nogil=True, forceinline=True)(function)
     return compiled
 
 

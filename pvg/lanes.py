@@ -46,8 +46,7 @@ def deal_lane(s, tables):
     for _ in range(4096):
         clear_lane(s)
         sample(s, tables)
-        bucket = statement_hash(s) % np.uint64(10)
-        if BUCKET_LOW <= bucket < BUCKET_HIGH:
+        if WHOLE or BUCKET_LOW <= statement_hash(s) % np.uint64(10) < BUCKET_HIGH:
             break
     s.turn = 0
     begin(s, DEAL)
@@ -55,18 +54,18 @@ def deal_lane(s, tables):
 
 
 @lane
-def step_lane(s, tables, act, reward):
+def step_lane(s, tables, mail):
     """Say what the speakers of this turn say, move on, pay. Symbols outside the alphabet forfeit the game."""
     for role in range(ROLES):
-        reward[role] = 0
+        mail.reward[role] = 0
     if s.turn < 0:
         return
     for row in range(FIRST_ROW[s.turn], FIRST_ROW[s.turn + 1]):
         role = speaker_of(s, row)
         for j in range(WIDTH[row]):
-            if act[role, j] < 0 or act[role, j] >= ALPHABET[row, j]:
+            if mail.act[role, j] < 0 or mail.act[role, j] >= ALPHABET[row, j]:
                 s.forfeit = role if s.forfeit < 0 else s.forfeit
-                reward[role] = MINIMUM[role]
+                mail.reward[role] = MINIMUM[role]
     s.elapsed += np.uint16(1)
     if s.forfeit >= 0:
         s.turn = OVER
@@ -75,14 +74,14 @@ def step_lane(s, tables, act, reward):
     for row in range(FIRST_ROW[s.turn], FIRST_ROW[s.turn + 1]):
         role = speaker_of(s, row)
         if SLOT[row] < 0:
-            s.verdict = act[role, 0]
+            s.verdict = mail.act[role, 0]
         else:
             for j in range(WIDTH[row]):
-                s.said[SLOT[row], j] = act[role, j]
+                s.said[SLOT[row], j] = mail.act[role, j]
             evidence(s, tables, SLOT[row])
     turn = after(s, tables)
     s.turn = turn if 0 <= turn < TURNS and s.elapsed < HORIZON else OVER
-    pay(s, tables, reward)
+    pay(s, tables, mail.reward)
 
 
 @lane
@@ -92,30 +91,30 @@ def deal_at(i, state, tables, mask):
 
 
 @lane
-def step_at(i, state, tables, act, hold, reward):
+def step_at(i, state, tables, mail, hold):
     if hold[i]:
         for role in range(ROLES):
-            reward[i, role] = 0
+            mail[i].reward[role] = 0
     else:
-        step_lane(state[i], tables[0], act[i], reward[i])
+        step_lane(state[i], tables[0], mail[i])
 
 
 @lane
-def speak_at(i, state, tables, act, hold):
-    """Every scripted player that is to speak writes its symbols into its row of `act`."""
+def speak_at(i, state, tables, mail, hold):
+    """Every scripted player that is to speak writes its symbols into its row of `mail`."""
     if not hold[i]:
         for role in range(ROLES):
             if acting(state[i], role):
-                speak(state[i], tables[0], role, act[i, role])
+                speak(state[i], tables[0], role, mail[i].act[role])
 
 
 @lane
-def run_at(i, state, tables, act, hold, reward, returns, seat, given):
-    """Play on until `seat` is to speak or the game is over; with `given`, its symbols for this turn are in `act`.
+def run_at(i, state, tables, mail, hold, seat, given):
+    """Play on until `seat` is to speak or the game is over; with `given`, its symbols for this turn are in `mail`.
     Rewards add up in `returns`.
     """
     for role in range(ROLES):
-        returns[i, role] = 0
+        mail[i].returns[role] = 0
     pending = given
     while state[i].turn >= 0 and not hold[i]:
         if acting(state[i], seat):
@@ -124,10 +123,10 @@ def run_at(i, state, tables, act, hold, reward, returns, seat, given):
             pending = False
         for role in range(ROLES):
             if role != seat and acting(state[i], role):
-                speak(state[i], tables[0], role, act[i, role])
-        step_lane(state[i], tables[0], act[i], reward[i])
+                speak(state[i], tables[0], role, mail[i].act[role])
+        step_lane(state[i], tables[0], mail[i])
         for role in range(ROLES):
-            returns[i, role] += reward[i, role]
+            mail[i].returns[role] += mail[i].reward[role]
 
 
 @lane

@@ -1,7 +1,7 @@
 """What a verifier can learn of the truth from a glance at a statement: a task is to leave no shallow feature.
 
-A marginal is what one or two integers of the verifier's view (without messages) say about the truth. A task that lets one
-of them tell is solved by reading it, and what a verifier learns on it says nothing of proofs.
+A marginal is what one or two integers of the verifier's view (without messages) say about the truth. A task of which
+one of them tells is solved by reading that, and what a verifier learns on it says nothing of proofs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CELLS = 2**22  # cells a table of counts may have before the values that occur 
 class Leak:
     """The marginal of at most two columns that tells the truth most often.
 
-    accuracy: of the Bayes rule fitted on half of the games, on the other half; its bounds hold for all marginals at once.
-    columns: which integers of the view it reads. base: the accuracy of the best rule that reads nothing.
+    accuracy: of the Bayes rule fitted on half of the games, on the other half; the bounds hold for all marginals at
+        once. columns: which integers of the view it reads. base: how often the most frequent answer is right there.
     """
 
     accuracy: Figure
@@ -63,7 +63,7 @@ def marginal_leaks(task: Task, games: int = 200_000, seed: int = 0) -> Leak:
         counts = np.bincount(cells[:half], minlength=high * task.answers).reshape(high, task.answers)
         return int((counts.argmax(axis=1)[values[half:]] == truth[half:]).sum())
 
-    right = {(i,): hits(*column) for i, column in enumerate(columns)}
+    right: dict[tuple[int, ...], int] = {(i,): hits(*column) for i, column in enumerate(columns)}
     for i, j in combinations(range(len(columns)), 2):
         right[i, j] = hits(*_joint(*columns[i], *columns[j], task.answers))
     best = max(right, key=lambda marginal: right[marginal])
@@ -72,8 +72,7 @@ def marginal_leaks(task: Task, games: int = 200_000, seed: int = 0) -> Leak:
         f"largest of {len(right)} marginals, each fitted on {half} other games; Clopper-Pearson at 95% for all together"
     )
     accuracy = Figure(right[best] / (games - half), low, high, games - half, method)
-    base = hits(np.zeros(games, np.int64), 1) / (games - half)
-    return Leak(accuracy, tuple(names[i] for i in best), base)
+    return Leak(accuracy, tuple(names[i] for i in best), float(np.bincount(truth[half:]).max()) / (games - half))
 
 
 def _numbered(packed: NDArray[Any]) -> list[tuple[NDArray[np.int64], int]]:
@@ -92,8 +91,8 @@ def _joint(
 
 def _names(view: View) -> list[str]:
     """What each packed column holds, as `x[3]`."""
-    names = []
-    for column in view.columns:
-        for index in np.ndindex(*column.field.shape):
-            names.append(column.field.name + (f"[{', '.join(map(str, index))}]" if index else ""))
-    return names
+    return [
+        column.field.name + (f"[{', '.join(map(str, index))}]" if index else "")
+        for column in view.columns
+        for index in np.ndindex(*column.field.shape)
+    ]

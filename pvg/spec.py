@@ -128,7 +128,7 @@ class Spec:
     @cached_property
     def first_row(self) -> NDArray[np.int64]:
         """first_row[t] .. first_row[t + 1] - 1 are the rows of turn t."""
-        first: NDArray[np.int64] = np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1))
+        first: NDArray[np.int64] = np.asarray(np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1)), dtype=np.int64)
         return first
 
     @cached_property
@@ -206,6 +206,17 @@ class Spec:
         own.sort(key=lambda part: -np.dtype(part[1]).itemsize)
         tapes = [("drawn", np.uint32, (min(tape, 1),)), ("tape", np.uint32, (tape,)), ("arity", np.uint32, (tape,))]
         return np.dtype([*state, *own, *tapes], align=True)
+
+    @cached_property
+    def mail(self) -> np.dtype[np.void]:
+        """The record beside a lane's that carries what is said to it and what it pays: not part of the game's state."""
+        roles = len(self.roles)
+        parts = [
+            ("act", np.int32, (roles, self.width)),
+            ("reward", np.float32, (roles,)),
+            ("returns", np.float32, (roles,)),
+        ]
+        return np.dtype(parts, align=True)
 
     @cached_property
     def tables(self) -> NDArray[Any]:

@@ -175,7 +175,7 @@ def _stated_numbers_hold(spec: Spec, proof: Proof, games: int, seed: int) -> Non
 
 def _ends_in_time_and_pays_no_less_than_the_minimum(spec: Spec, seed: int) -> None:
     game = _played(spec, LANES, seed)
-    returns = game.reward
+    returns = game.returns
     _require(bool(game.over.all()), f"{spec.protocol}: not over after its horizon of {spec.protocol.horizon}")
     steps = int(game.field("elapsed").max())
     _require(steps <= spec.protocol.horizon, f"{spec.protocol}: took {steps} turns, horizon {spec.protocol.horizon}")

@@ -27,7 +27,7 @@ torch.set_num_threads(threads)
 game = pvg.game("Arith", num_envs=lanes, device=device, seed=7)
 for _ in range(2):
     game.play()
-print(hashlib.sha256(game.bytes[:3].numpy().tobytes() + game.reward[:3].numpy().tobytes()).hexdigest())
+print(hashlib.sha256(game.bytes[:3].numpy().tobytes() + game.returns[:3].numpy().tobytes()).hexdigest())
 """
 
 GAMES: list[tuple[Task, Protocol]] = [

@@ -1,0 +1,63 @@
+"""Adversarial training: the verifier learns from the message it accepts most readily.
+
+The verifier leads: L(w) = E[-log v_w(x, honest) | Y = 1] / 2 + E[max over m of -log(1 - v_w(x, m)) | Y = 0] / 2. By the envelope
+theorem the gradient of the maximum is the gradient at the message that attains it, so each update searches that message for
+the weights it has (exactly, where the verifier's steps allow dynamic programming) and takes the step there. A share of the
+false claims keeps the scripted dishonest message, so that what was learned against those is not forgotten.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pvg.agent import Observation
+from pvg.agents.attacks import best_response
+from pvg.agents.config import TrainConfig
+from pvg.agents.imitation import Figures, learn_truth
+from pvg.agents.networks import VerifierNetwork
+from pvg.agents.play import Experience, play
+from pvg.agents.team import Team
+from pvg.game import Game
+from pvg.verifier import message_columns
+
+
+def train_against_best(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures:
+    """One update of each verifier on the games dealt; where no message is heard it is one of imitation."""
+    learners = team.seated("verifier")
+    seen = play(game, game.players({r.name: "dishonest" for r in game.spec.roles if r.seat == "prover"}), learners)
+    figures: Figures = {}
+    for role, learner in learners.items():
+        assert isinstance(learner.player, VerifierNetwork)
+        heard, truth = seen[role], game.field("truth")
+        if config.adversarial_share > 0 and len(message_columns(learner.player.view)) > 0:
+            heard = replace_worst(learner.player, heard, truth, config, team.generator)
+        figures[f"{role}_loss"], accuracy = learn_truth(learner, heard, truth, rate)
+        figures |= accuracy
+    return figures
+
+
+def replace_worst(
+    verifier: VerifierNetwork, seen: Experience, truth: Tensor, config: TrainConfig, generator: torch.Generator
+) -> Experience:
+    """What the verifier heard, with the best message found in place of the scripted one in the first share of the false claims."""
+    assert len(seen.packed) == 1, "best_response refuses protocols with several verdicts"
+    packed, columns = seen.packed[0], message_columns(verifier.view).to(truth.device)
+    false = (truth != 1).nonzero()[:, 0]
+    false = false[: round(len(false) * config.adversarial_share)]
+    if len(false) == 0:
+        return seen
+    statement = Observation(packed[false], verifier.view)
+    found = best_response(
+        verifier,
+        statement,
+        verifier.spec,
+        generator=generator,
+        restarts=config.search_restarts,
+        sweeps=config.search_sweeps,
+        starts=statement.packed[:, None, columns].int() - 1,
+        exact_limit=0,
+    )
+    packed = packed.clone()
+    packed[false[:, None], columns] = (found.messages + 1).to(packed.dtype)
+    return seen._replace(packed=packed[None])

@@ -1,0 +1,280 @@
+"""How far a verifier can be trusted, measured on fresh claims: what it accepts of true ones, and what attacks make of
+false ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pvg.agent import Agent, BatchAgent, Observation, find_agent
+from pvg.agents.attacks import BestResponse, Seats, ask, best_response, seats
+from pvg.agents.report import Figures, Report, registered, versions
+from pvg.game import Game
+from pvg.metrics import Figure, best_threshold, coins, decide, difference, proportion
+from pvg.protocol import protocols
+from pvg.spec import Spec, resolve
+from pvg.task import tasks
+from pvg.verifier import Verifier, message_columns
+
+_TRUE_LANES = 2**32  # where the lanes of true claims begin, so that no true and false claim come from one lane
+_DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
+
+
+class Outcome(NamedTuple):
+    """What a verifier makes of the messages for each claim; a forfeited game is not counted."""
+
+    messages: Tensor  # claim position  int32
+    verdicts: Tensor  # claim  float64
+    counted: Tensor  # claim  bool
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Claims that are all true or all false, dealt and not argued yet, so that every prover argues the same ones."""
+
+    game: Game
+    dealt: Tensor  # claim byte  the records as dealt
+    statement: Observation
+    seats: Seats
+
+    def argue(self, prover: Agent) -> tuple[Tensor, Tensor]:
+        """What a prover says of each claim, `claim position` int32, and whether it was legal, `claim` bool."""
+        game, roles = self.game, self.game.spec.roles
+        assert self.seats.prover is not None, "somebody argues"
+        game.bytes.copy_(self.dealt)
+        game.advance({roles[self.seats.prover].name: prover}, seat=roles[self.seats.verifier].name)
+        heard = game.observe(self.seats.verifier)
+        columns = message_columns(heard.view).to(heard.packed.device)
+        return heard.packed[:, columns].int() - 1, game.field("forfeit") < 0
+
+
+def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch.device = "cpu") -> Claims:
+    """`count` true or false claims of `seed`; ValueError where the task deals next to none."""
+    who, game = seats(spec), Game(spec, count, device)
+    game.seed(seed, _TRUE_LANES if truth else 0)
+    for _ in range(_DEALS):
+        wrong = (game.field("truth") == 1) != truth
+        if not bool(wrong.any()):
+            return Claims(game, game.bytes.clone(), game.observe(who.verifier), who)
+        game.redeal(wrong)
+    raise ValueError(f"{spec.task}: a lane dealt no claim with truth={int(truth)} in {_DEALS} games")
+
+
+def outcome(verifier: Verifier, claims: Claims, prover: Agent | None) -> Outcome:
+    """The verdicts on what a prover says; without one, on no message."""
+    if prover is None:
+        counted = torch.ones(claims.game.num_envs, dtype=torch.bool, device=claims.statement.packed.device)
+        messages = counted.new_zeros((len(counted), 0)).int()
+    else:
+        messages, counted = claims.argue(prover)
+    return Outcome(messages, ask(verifier, claims.statement, messages[:, None])[:, 0].double(), counted)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The budget of the search, to be the same for all verifiers compared: see `pvg.agents.attacks.best_response`."""
+
+    restarts: int = 4
+    sweeps: int = 2
+    exact_limit: float = 2e7
+
+
+SEARCH = Search()
+
+
+class Attacks(NamedTuple):
+    """Every attack on the same claims, by name; the last is the search, which found `found`."""
+
+    outcomes: Mapping[str, Outcome]
+    found: BestResponse
+
+    def worst(self) -> Outcome:
+        """Per claim, the message accepted most readily of all attacks."""
+        return strongest(list(self.outcomes.values()))
+
+    @property
+    def how(self) -> str:
+        """How the best response was searched, and whether it can be anything but the best."""
+        return f"{'exact' if self.found.exact else 'LOWER BOUND'}: {self.found.method}"
+
+
+def strongest(outcomes: Sequence[Outcome]) -> Outcome:
+    """Per claim, the message accepted most readily of those that count."""
+    verdicts = torch.stack([o.verdicts.where(o.counted, -1.0) for o in outcomes])  # attack claim
+    value, which = verdicts.max(dim=0)
+    claims = torch.arange(len(which), device=which.device)
+    return Outcome(torch.stack([o.messages for o in outcomes])[which, claims], value.clamp(min=0), value >= 0)
+
+
+def attack(
+    verifier: Verifier,
+    claims: Claims,
+    tried: Mapping[str, Outcome],
+    search: Search,
+    seed: int,
+    count: int | None = None,
+) -> Attacks:
+    """The search on the first `count` claims (None: all), beside what was tried; it may climb from there."""
+    statement = Observation(claims.statement.packed[:count], claims.statement.view)
+    tried = {name: Outcome(*(tensor[:count] for tensor in o)) for name, o in tried.items()}
+    highest = torch.tensor(claims.seats.alphabet, device=statement.packed.device).int() - 1
+    starts = [o.messages.clamp(min=0).minimum(highest) for o in tried.values()]
+    found = best_response(
+        verifier,
+        statement,
+        claims.game.spec,
+        generator=torch.Generator().manual_seed(seed),
+        restarts=search.restarts,
+        sweeps=search.sweeps,
+        starts=torch.stack(starts, dim=1) if starts else None,
+        exact_limit=search.exact_limit,
+    )
+    everywhere = torch.ones_like(found.values, dtype=torch.bool)
+    return Attacks(tried | {"search": Outcome(found.messages, found.values.double(), everywhere)}, found)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All verdicts on the claims of the test split: what the figures of every way of deciding are made of."""
+
+    honest: Outcome
+    achievable: Attacks
+    learned: Outcome | None
+    attacks: Attacks
+
+    def figures(self, accept: Callable[[Tensor], Tensor]) -> Figures:
+        """The figures when `accept` (verdicts `n` to bool `n`) decides."""
+
+        def share(outcome: Outcome, method: str) -> Figure:
+            return proportion(accept(outcome.verdicts)[outcome.counted], method)
+
+        def best(attacks: Attacks, which: str) -> Figure:
+            found = share(attacks.worst(), f"{which} claims, best message; {attacks.how}")
+            # A message nobody found may be accepted more readily still: nothing is known from above.
+            return found if attacks.found.exact else replace(found, high=1.0)
+
+        provers = {name: o for name, o in self.attacks.outcomes.items() if name != "search"}
+        completeness = share(self.honest, "true claims, honest prover" if provers else "true claims, no message")
+        error = best(self.attacks, "false")
+        at_most = "" if self.attacks.found.exact else "; AT MOST, since the error is a lower bound"
+        success = {name: share(o, "false claims, 1 verdict query each") for name, o in provers.items()}
+        if provers:
+            queries = f"{self.attacks.found.queries:,} verdict queries each"
+            success["search"] = share(self.attacks.outcomes["search"], f"false claims, {queries}")
+        return Figures(
+            completeness=completeness,
+            achievable_completeness=best(self.achievable, "true"),
+            prover_convinces=None if self.learned is None else share(self.learned, "true claims, learned prover"),
+            attack_success=success,
+            union_of_provers=share(strongest(list(provers.values())), "false claims, the best of all provers for each")
+            if provers
+            else None,
+            best_response_soundness_error=error,
+            J=difference(completeness, error, f"completeness - best-response soundness error{at_most}"),
+        )
+
+    def forfeits(self) -> dict[str, int]:
+        """How many games each prover forfeited; they count nowhere."""
+        true = {"honest": self.honest} | ({} if self.learned is None else {"learned, true claims": self.learned})
+        return {name: int((~o.counted).sum()) for name, o in (true | dict(self.attacks.outcomes)).items()}
+
+
+def evaluate(
+    verifier: Verifier,
+    spec: Spec,
+    *,
+    claims: int = 2000,
+    validation_claims: int = 500,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    prover: BatchAgent | None = None,
+    search: Search = SEARCH,
+) -> Report:
+    """What a verifier accepts of true and of false claims of the test split, under every attack, with intervals.
+
+    claims: how many false claims, and as many true ones. prover: a learned prover, one more attack.
+    validation_claims: of each kind, from the validation split, to choose the threshold on; and how many of the true
+        test claims are searched for achievable completeness.
+    NonFiniteVerdict: a verdict was no probability; the run is void. ValueError: no claims, or a game that cannot be
+        searched (see `pvg.agents.attacks.seats`).
+    """
+    for name, value in (("claims", claims), ("validation_claims", validation_claims)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected at least 1")
+    started = time.perf_counter()
+    validation, test = (resolve(spec.task, spec.protocol, spec.proof_name, split) for split in ("validation", "test"))
+    honest, attackers = _provers(test, prover)
+
+    def attacked(where: Spec, count: int) -> Attacks:
+        false = deal(where, False, count, seed, device)
+        return attack(
+            verifier, false, {name: outcome(verifier, false, p) for name, p in attackers.items()}, search, seed
+        )
+
+    accepted = outcome(verifier, deal(validation, True, validation_claims, seed, device), honest)
+    worst = attacked(validation, validation_claims).worst()
+    threshold = best_threshold(accepted.verdicts[accepted.counted], worst.verdicts)
+
+    true = deal(test, True, claims, seed, device)
+    believed = outcome(verifier, true, honest)
+    run = Run(
+        honest=believed,
+        achievable=attack(verifier, true, {"honest": believed}, search, seed, validation_claims),
+        learned=None if prover is None else outcome(verifier, true, prover),
+        attacks=attacked(test, claims),
+    )
+    tosses = coins(seed, claims).to(believed.verdicts.device)
+    return Report(
+        env=f"pvg/{registered(tasks, spec.task)}-v0",
+        protocol=registered(protocols, spec.protocol),
+        task=str(spec.task),
+        proof=spec.proof_name,
+        split="test",
+        seed=seed,
+        randomised=run.figures(lambda verdicts: decide(verdicts, tosses[: len(verdicts)])),
+        threshold=threshold,
+        at_threshold=run.figures(lambda verdicts: verdicts >= threshold),
+        exact=run.attacks.found.exact,
+        solo_accuracy=accuracy(believed, run.attacks.worst()) if honest is None else None,
+        queries=dict.fromkeys(attackers, 1) | {"search": run.attacks.found.queries},
+        forfeits=run.forfeits(),
+        seconds=time.perf_counter() - started,
+        versions=versions(),
+    )
+
+
+def accuracy(true: Outcome, false: Outcome) -> Figure:
+    """The share of right verdicts on as many true as false claims."""
+    right = torch.cat([true.verdicts >= 0.5, false.verdicts < 0.5])
+    return proportion(right, "true and false claims, half each, no message; accepted at 1/2 or more")
+
+
+def solo_accuracy(
+    verifier: Verifier, spec: Spec, *, claims: int = 2000, seed: int = 0, device: str | torch.device = "cpu"
+) -> Figure:
+    """The share of right verdicts of a verifier that hears nothing, on `claims` true and as many false test claims.
+
+    ValueError: the protocol has a prover.
+    """
+    if seats(spec).prover is not None:
+        raise ValueError(f"solo_accuracy: {type(spec.protocol).__name__} has a prover; expected a protocol without")
+    test = resolve(spec.task, spec.protocol, spec.proof_name, "test")
+    true, false = (outcome(verifier, deal(test, truth, claims, seed, device), None) for truth in (True, False))
+    return accuracy(true, false)
+
+
+def _provers(spec: Spec, learned: BatchAgent | None) -> tuple[Agent | None, dict[str, Agent]]:
+    """The honest prover (None where nobody argues) and all that attack, by name."""
+    if seats(spec).prover is None:
+        if learned is not None:
+            raise ValueError(f"prover: nobody argues in {type(spec.protocol).__name__}")
+        return None, {}
+    assert spec.proof is not None, "messages are made of a proof"
+    scripted: dict[str, Agent] = {name: find_agent(name, spec) for name in spec.proof.dishonest}
+    return find_agent("honest", spec), scripted | ({} if learned is None else {"learned": learned})

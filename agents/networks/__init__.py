@@ -1,0 +1,21 @@
+"""Networks that play any task's roles from the fields of its view, one file each. A new one is one file here and one line below."""
+
+from pvg.agents.networks.base import Network, Player, ProverNetwork, VerifierNetwork, build, networks
+from pvg.agents.networks.mlp import MLPProver, MLPVerifier
+from pvg.agents.networks.step_check import StepCheckProver, StepCheckVerifier
+from pvg.agents.networks.transformer import TransformerProver, TransformerVerifier
+
+__all__ = [
+    "MLPProver",
+    "MLPVerifier",
+    "Network",
+    "Player",
+    "ProverNetwork",
+    "StepCheckProver",
+    "StepCheckVerifier",
+    "TransformerProver",
+    "TransformerVerifier",
+    "VerifierNetwork",
+    "build",
+    "networks",
+]

@@ -1,0 +1,189 @@
+"""What every network is: a player of one role that reads packed observations, with the probability of all it may say."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pvg.agent import Observation, Utterance
+from pvg.protocol import VERDICT
+from pvg.registry import Registry
+from pvg.spec import Spec
+from pvg.verifier import with_messages
+
+ROWS = 16384  # observations evaluated at once by `verdict`: bounds its memory, and activations of this many stay near the cache
+
+
+class Player(nn.Module, ABC):
+    """A learned player of one role. Its draws come from `generator`, so that playing never touches global random state."""
+
+    def __init__(self, spec: Spec, role: str) -> None:
+        super().__init__()
+        self.spec, self.role = spec, spec.role_index(role)
+        self.view = spec.view(self.role)
+        self.generator = torch.Generator()
+
+    @abstractmethod
+    def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        """Sample what to say in every lane."""
+
+    @abstractmethod
+    def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """The log probability of saying `symbols` (`N position`) at `packed` (`N width`), and the entropy: both `N`."""
+
+
+class VerifierNetwork(Player):
+    """A verifier that gives a probability to each answer; it has no "don't know", which its probability says better."""
+
+    def __init__(self, spec: Spec, role: str) -> None:
+        super().__init__(spec, role)
+        kinds = {row.kind for row in spec.rows if role in row.speakers}
+        if kinds != {VERDICT}:
+            raise ValueError(f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}")
+
+    @abstractmethod
+    def log_probs(self, packed: Tensor) -> Tensor:
+        """The log probability of each answer: `N answer`, from packed observations `N width`."""
+
+    @torch.no_grad()
+    def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        log_probs = self.log_probs(observation.packed)
+        verdict = sample(log_probs, self.generator)
+        return Utterance(verdict[:, None].to(torch.int32), log_probs[:, 1].exp())
+
+    def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = self.log_probs(packed)
+        said = log_probs.gather(1, symbols[:, :1].long())[:, 0]
+        return said, -(log_probs.exp() * log_probs).sum(1)
+
+    @torch.no_grad()
+    def verdict(self, statement: Observation, messages: Tensor) -> Tensor:
+        """v(x, m), as `pvg.verifier.Verifier` has it: `B K` from B statements and messages `B K position`."""
+        if messages.dim() != 3 or len(messages) != len(statement.packed):
+            raise ValueError(
+                f"messages: expected (B={len(statement.packed)}, K, position), got {tuple(messages.shape)}"
+            )
+        some = max(1, min(messages.shape[1], ROWS))
+        batch = ROWS // some
+        accepted = torch.empty(messages.shape[:2], device=messages.device)  # B K  float32
+        for b in range(0, len(messages), batch):
+            part = Observation(statement.packed[b : b + batch], statement.view)
+            for k in range(0, messages.shape[1], some):
+                tried = messages[b : b + batch, k : k + some]
+                accepted[b : b + batch, k : k + some] = self.acceptance(part, tried)
+        return accepted
+
+    def acceptance(self, statement: Observation, messages: Tensor) -> Tensor:
+        """`verdict` of as many messages as fit at once; networks that can share work between messages do it here."""
+        heard = with_messages(statement, messages)
+        return self.log_probs(heard.packed)[:, 1].exp().reshape(messages.shape[:2])
+
+
+class ProverNetwork(Player):
+    """A prover that says its utterance symbol by symbol: p(m | x) = product over j of p(m_j | x, m_1 .. m_{j-1})."""
+
+    legal: Tensor
+
+    def __init__(self, spec: Spec, role: str) -> None:
+        super().__init__(spec, role)
+        highs = spec.choices(self.role)
+        self.positions, self.symbols = len(highs), int(highs.max())
+        self.register_buffer("legal", self._legal(), persistent=False)
+
+    @abstractmethod
+    def encode(self, packed: Tensor) -> Any:
+        """What `decode` needs of the observations, computed once an utterance."""
+
+    @abstractmethod
+    def decode(self, context: Any, message: Tensor) -> Tensor:
+        """`N l symbol` scores for the first l positions of messages `N l`; position j reads symbols before j only."""
+
+    def logits(self, packed: Tensor, message: Tensor) -> Tensor:
+        """Unnormalised log probabilities of each next symbol of given messages: `N position symbol`, -inf outside the alphabet."""
+        return self.decode(self.encode(packed), message).masked_fill(~self._legal_at(packed), -torch.inf)
+
+    @torch.no_grad()
+    def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        packed = observation.packed
+        context, legal = self.encode(packed), self._legal_at(packed)
+        message = torch.zeros((len(packed), self.positions), dtype=torch.int64, device=packed.device)
+        for j in range(self.positions):
+            scores = self.decode(context, message[:, : j + 1])[:, j].masked_fill(~legal[:, j], -torch.inf)
+            message[:, j] = sample(scores, self.generator)
+        return Utterance(message.to(torch.int32))
+
+    def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        symbols = symbols[:, : self.positions].long()
+        log_probs = self.logits(packed, symbols).log_softmax(2)
+        said = log_probs.gather(2, symbols[:, :, None])[:, :, 0].sum(1)
+        entropy = -(log_probs.exp() * log_probs.masked_fill(~self._legal_at(packed), 0)).sum((1, 2))
+        return said, entropy
+
+    def _legal(self) -> Tensor:
+        """`turn + 1, position, symbol` bool: what may be said at each turn; past an utterance's end, and when the game is over, only 0."""
+        rows = self.spec.row_of(self.role)
+        legal = torch.zeros((self.spec.turns + 1, self.positions, self.symbols), dtype=torch.bool)
+        legal[:, :, 0] = True
+        for turn, row in enumerate(rows):
+            for j in range(self.positions if row >= 0 else 0):
+                legal[turn + 1, j, : max(1, int(self.spec.alphabet[row, j]))] = True
+        return legal
+
+    def _legal_at(self, packed: Tensor) -> Tensor:
+        """`N position symbol` bool; a role that speaks at one turn only is not told the turn."""
+        turns = (self.spec.row_of(self.role) >= 0).nonzero()[0]
+        if len(turns) == 1:
+            return self.legal[int(turns[0]) + 1].expand(len(packed), -1, -1)
+        return self.legal[packed[:, self.view["turn"].start].long()]
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture: a line that says what it is, its players, and the sizes it has unless told otherwise."""
+
+    about: str
+    verifier: type[VerifierNetwork]
+    prover: type[ProverNetwork]
+    width: int
+    layers: int
+
+
+networks: Registry[Network] = Registry("network")
+
+
+def build(
+    name: str,
+    spec: Spec,
+    role: str,
+    seed: int = 0,
+    *,
+    width: int | None = None,
+    layers: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Player:
+    """A player of `role` by a registered network, its weights and its draws decided by `seed`; global random state is untouched.
+
+    width, layers: sizes, None for the network's own. ValueError: sizes below 1, or a role the network cannot play.
+    """
+    network = networks[name]
+    sizes = {"width": network.width if width is None else width, "layers": network.layers if layers is None else layers}
+    for size, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{size}={value}: expected at least 1")
+    seat = spec.roles[spec.role_index(role)].seat
+    kind: Any = network.verifier if seat == "verifier" else network.prover
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        player: Player = kind(spec, role, **sizes)
+    player.generator = torch.Generator(device).manual_seed(seed)
+    return player.to(device)
+
+
+def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """One draw a row from softmax(logits) by the Gumbel-argmax: `N` int64 from `N symbol`; six times faster than `multinomial`."""
+    waiting = torch.empty_like(logits).exponential_(generator=generator)
+    return (logits - waiting.log()).argmax(1)

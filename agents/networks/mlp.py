@@ -1,0 +1,96 @@
+"""mlp: a multilayer perceptron on one-hot inputs, which knows nothing of how fields align."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pvg.agent import Observation
+from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.spec import Spec, View
+from pvg.verifier import message_columns
+
+
+def column_highs(view: View) -> list[int]:
+    """How many values each packed position has."""
+    return [column.high for column in view for _ in range(column.field.size)]
+
+
+class OneHot(nn.Module):
+    """A linear layer on one-hot inputs: `N width` as the sum over columns of a learned vector for the column's value."""
+
+    offset: Tensor
+
+    def __init__(self, highs: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(sum(highs), width) / max(1, len(highs)) ** 0.5)
+        self.register_buffer("offset", torch.tensor([0, *highs]).cumsum(0)[:-1], persistent=False)
+
+    def vectors(self, values: Tensor) -> Tensor:
+        """The vector of every value: `N column width`."""
+        return F.embedding(values.long() + self.offset[: values.shape[1]], self.table)
+
+    def forward(self, values: Tensor, columns: Tensor | None = None) -> Tensor:
+        """values: `N column`, of all columns or of those whose indices `columns` lists."""
+        offset = self.offset if columns is None else self.offset[columns]
+        return F.embedding_bag(values.long() + offset, self.table, mode="sum")
+
+
+def perceptron(width: int, layers: int, out: int) -> nn.Sequential:
+    """What follows a first layer of `width`: its activation, `layers - 1` more hidden layers, and the output."""
+    hidden = [module for _ in range(layers - 1) for module in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(nn.ReLU(), *hidden, nn.Linear(width, out))
+
+
+class MLPVerifier(VerifierNetwork):
+    """An MLP from the packed observation to the answers. width: of each of `layers` hidden layers."""
+
+    def __init__(self, spec: Spec, role: str = "verifier", width: int = 256, layers: int = 2) -> None:
+        super().__init__(spec, role)
+        self.first = OneHot(column_highs(self.view), width)
+        self.rest = perceptron(width, layers, spec.task.answers)
+
+    def log_probs(self, packed: Tensor) -> Tensor:
+        out: Tensor = self.rest(self.first(packed))
+        return out.log_softmax(1)
+
+    def acceptance(self, statement: Observation, messages: Tensor) -> Tensor:
+        """The first layer's part of the statement is computed once for all its messages."""
+        columns = message_columns(statement.view).to(messages.device)
+        if len(columns) == 0 or messages.shape[2] != len(columns):
+            return super().acceptance(statement, messages)
+        others = torch.ones(statement.view.width, dtype=torch.bool, device=messages.device)
+        others[columns] = False
+        kept = others.nonzero()[:, 0]
+        once = self.first(statement.packed[:, kept], kept)
+        each = self.first(messages.flatten(0, 1) + 1, columns).unflatten(0, messages.shape[:2])
+        out: Tensor = self.rest(each.add_(once[:, None]))
+        return out.softmax(2)[:, :, 1]
+
+
+class MLPProver(ProverNetwork):
+    """An MLP for the next symbol: the packed observation, the symbols said so far and the position add up in its first layer."""
+
+    def __init__(self, spec: Spec, role: str = "prover", width: int = 256, layers: int = 2) -> None:
+        super().__init__(spec, role)
+        self.first = OneHot(column_highs(self.view), width)
+        self.said = OneHot([self.symbols] * self.positions, width)
+        self.position = nn.Parameter(torch.randn(self.positions, width))
+        self.rest = perceptron(width, layers, self.symbols)
+
+    def encode(self, packed: Tensor) -> Tensor:
+        out: Tensor = self.first(packed)
+        return out
+
+    def decode(self, context: Tensor, message: Tensor) -> Tensor:
+        said = F.pad(self.said.vectors(message).cumsum(1)[:, :-1], (0, 0, 1, 0))  # N l width: of the symbols before
+        out: Tensor = self.rest(context[:, None] + said + self.position[: message.shape[1]])
+        return out
+
+
+networks.register("mlp")(
+    Network("multilayer perceptron on one-hot inputs; no structure", MLPVerifier, MLPProver, width=256, layers=2)
+)

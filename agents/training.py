@@ -1,0 +1,157 @@
+"""The one training loop: imitation, then adversarial training, then self-play, each for as many updates as the config says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pvg.agents import checkpoint
+from pvg.agents.adversarial import train_against_best
+from pvg.agents.config import PHASES, Phase, TrainConfig
+from pvg.agents.imitation import Figures, imitate
+from pvg.agents.log import FILES, Log, Row
+from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork
+from pvg.agents.play import deal
+from pvg.agents.selfplay import play_and_learn
+from pvg.agents.team import Team, assemble
+from pvg.game import Game
+from pvg.spec import Spec
+
+CHECKPOINT = "checkpoint.pt"
+
+UPDATES: dict[Phase, Callable[[Team, Game, TrainConfig, float], Figures]] = {
+    "imitation": imitate,
+    "adversarial": train_against_best,
+    "selfplay": play_and_learn,
+}
+
+
+class Diverged(ValueError):
+    """Training met a figure that is not finite."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run made: players by role, and its log. verifier and prover: the first of each seat (a protocol may have no prover)."""
+
+    players: dict[str, Player]
+    verifier: VerifierNetwork
+    prover: ProverNetwork | None
+    history: list[Row]
+
+
+def train(
+    spec: Spec,
+    config: TrainConfig | None = None,
+    out: Path | None = None,
+    *,
+    resume: Path | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train a learned player for every role of a game.
+
+    out: folder for metrics.csv, metrics.jsonl and checkpoint.pt. resume: a checkpoint to go on from, with the same network on the
+    same game and device; the same config gives, to the bit, what an uninterrupted run does, a longer one goes further.
+    ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not finite.
+    """
+    config = TrainConfig() if config is None else config
+    team, game = assemble(spec, config), Game(spec, config.lanes, config.device)
+    done, rows = {phase: 0 for phase in PHASES}, []
+    if out is not None:
+        checkpoint.describe(spec)
+        refuse_overwriting(out, resume)
+    if resume is not None:
+        contents = checkpoint.load(resume)
+        refuse_misfit(resume, contents, spec, config)
+        team.restore(contents["state"])
+        done, rows = dict(contents["done"]), contents["history"]
+    log, saved = Log(out, rows), resume
+    clock = time.perf_counter() - float(rows[-1]["seconds"] if rows else 0)
+    with _bar(progress) as bar:
+        for phase in PHASES:
+            total = config.updates(phase)
+            line = bar.add_task(phase, total=total, completed=done[phase], figures="", visible=total > 0)
+            for update in range(done[phase], total):
+                deal(game, config.seed, phase, update)
+                rate = config.rate(phase, update)
+                figures = UPDATES[phase](team, game, config, rate)
+                refuse_non_finite(figures, phase, update, saved)
+                done[phase] = update + 1
+                if update % config.log_every == 0 or update + 1 == total:
+                    row: Row = {"phase": phase, "update": update, "learning_rate": rate}
+                    row |= {name: float(value) for name, value in figures.items()}
+                    log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
+                    bar.update(line, figures=_live(row))
+                bar.update(line, completed=update + 1)
+                if out is not None and ((update + 1) % config.checkpoint_every == 0 or update + 1 == total):
+                    saved = out / CHECKPOINT
+                    checkpoint.save(saved, _contents(spec, config, team, done, log.rows))
+    return Trained(team.players, team.verifier, team.prover, log.rows)
+
+
+def refuse_overwriting(out: Path, resume: Path | None) -> None:
+    """ValueError where `out` holds a run that is not the one resumed."""
+    held = [name for name in (CHECKPOINT, *FILES) if (out / name).exists()]
+    if held and (resume is None or resume.resolve().parent != out.resolve()):
+        raise ValueError(f"out={out}: the folder holds another run ({', '.join(held)}); choose a new one or resume from it")
+
+
+def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: TrainConfig) -> None:
+    """ValueError where a checkpoint is of another game, network or device, or of a phase the config has not finished."""
+    if contents["spec"] != checkpoint.describe(spec):
+        raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
+    for name in ("network", "width", "layers", "device"):
+        if contents["config"][name] != getattr(config, name):
+            raise ValueError(
+                f"checkpoint {path}: it has {name}={contents['config'][name]!r}, and the config {getattr(config, name)!r}"
+            )
+    for i, phase in enumerate(PHASES):
+        begun = [later for later in PHASES[i + 1 :] if contents["done"][later] > 0]
+        if begun and contents["done"][phase] < config.updates(phase):
+            raise ValueError(
+                f"{phase}_updates={config.updates(phase)}: checkpoint {path} left {phase} after "
+                f"{contents['done'][phase]} updates and has begun {begun[0]}"
+            )
+
+
+def refuse_non_finite(figures: Figures, phase: Phase, update: int, saved: Path | None) -> None:
+    """Diverged where a figure is NaN or infinite. One look at the device an update."""
+    if not bool(torch.isfinite(torch.stack([value.float() for value in figures.values()])).all()):
+        name, value = next((name, value) for name, value in figures.items() if not bool(value.isfinite()))
+        good = f"the last good checkpoint is {saved}" if saved is not None else "no checkpoint has been written"
+        raise Diverged(f"{phase} update {update}: {name} is {float(value)}; {good}")
+
+
+def _contents(spec: Spec, config: TrainConfig, team: Team, done: dict[Phase, int], rows: list[Row]) -> dict[str, Any]:
+    player = {"network": config.network, "width": config.width, "layers": config.layers}
+    return {
+        "spec": checkpoint.describe(spec),
+        "config": asdict(config),
+        "players": {role: player for role in team.players},
+        "state": team.state(),
+        "done": done,
+        "history": rows,
+    }
+
+
+def _live(row: Row) -> str:
+    shown = {"accuracy": "accuracy", "accepted_true": "true accepted", "accepted_false": "false accepted"}
+    losses = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in row.items() if name.endswith("_loss")]
+    return ", ".join(losses[:2] + [f"{text} {row[name]:.3f}" for name, text in shown.items() if name in row])
+
+
+def _bar(progress: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    return Progress(*columns, disable=not progress)

@@ -1,0 +1,128 @@
+"""One seat of a game, with everybody else played: what the single and the vector environment stand on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+
+from pvg.agent import Agent, BatchAgent, LaneAgent, agents
+from pvg.envs.spaces import action_space, entries, observation_space, places
+from pvg.game import Game
+from pvg.protocol import Protocol, protocols
+from pvg.registry import unknown
+from pvg.spec import Spec, Split, resolve
+from pvg.task import Task, tasks
+
+Opponents: TypeAlias = "Mapping[str, Agent | str] | Agent | str | None"
+
+DEALS = 1000  # a lane whose games keep ending before the seat is to speak is given up after this many
+
+
+class Seat:
+    """The lanes of a game seen from one role, and the two calls that take every lane from one turn of it to the next.
+
+    role: None takes the first role in the verifier's seat. opponents: agents or their names by role, or one agent if
+    there is one other role; roles not named are played by the default agents. known: the words the environment takes
+    beside the task's own parameters.
+    """
+
+    def __init__(
+        self,
+        task: Task | str,
+        protocol: Protocol | str,
+        role: str | None,
+        opponents: Opponents,
+        proof: str | None,
+        split: Split | None,
+        parameters: Mapping[str, Any],
+        known: Iterable[str],
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        protocol = protocols[protocol]() if isinstance(protocol, str) else protocol
+        spec = resolve(_task(task, parameters, known), protocol, proof, split)
+        self.index = _role(spec, role)
+        self.role = spec.roles[self.index].name
+        named = _named(spec, self.role, opponents)
+        self.game = Game(spec, num_envs, device)
+        self.view, self.places = spec.view(self.index), places(spec.view(self.index))
+        self.observation_space, self.action_space = observation_space(self.view), action_space(spec, self.index)
+        self.go = self.game.advancing(self.game.players(named, self.role), self.role)
+        self.look = self.game.observing(self.index)
+
+    def entries(self, packed: Any) -> dict[str, Any]:
+        """A packed observation as the entries of its space."""
+        return entries(self.places, packed)
+
+    def never(self) -> RuntimeError:
+        """The error for a seat that has no turn in any of many games."""
+        return RuntimeError(f"{self.role}: {DEALS} games in a row ended before its turn; look at the other players")
+
+    def bad_action(self, action: object, shape: tuple[int, ...]) -> ValueError:
+        """The error for an action of the wrong type or shape; what is merely outside the alphabet is a forfeit."""
+        highest = (self.game.spec.choices(self.index) - 1).tolist()
+        allowed = f"0..{highest[0]}" if len(set(highest)) == 1 else f"0..{highest}"
+        return ValueError(f"action of {self.role}: expected integers {shape} in {allowed}, got {shown(action)}")
+
+
+def checked_options(options: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
+    """The options of a reset; an unknown one is a ValueError."""
+    for name in options:
+        if name not in known:
+            raise unknown("reset option", name, known, "the documentation of `reset`")
+    return options
+
+
+def checked_render_mode(mode: str | None) -> str | None:
+    """The render mode; an unknown one is a ValueError."""
+    if mode not in (None, "ansi"):
+        raise unknown("render mode", mode, ["ansi"], "`metadata['render_modes']`")
+    return mode
+
+
+def shown(action: object) -> str:
+    """An action as an error shows it: with its type and shape where it has them, and never a page long."""
+    text = repr(action)
+    kind = (
+        f"{dtype} {tuple(getattr(action, 'shape', ()))} "
+        if (dtype := getattr(action, "dtype", None)) is not None
+        else ""
+    )
+    return kind + (text if len(text) <= 80 else f"{text[:77]}...")
+
+
+def _task(task: Task | str, parameters: Mapping[str, Any], known: Iterable[str]) -> Task:
+    kind: Any = tasks[task] if isinstance(task, str) else type(task)
+    own = [f.name for f in dataclasses.fields(kind)]
+    for name in parameters:
+        if name not in own:
+            listing = f"{kind.__name__} takes {', '.join(own)}; the signature of the environment"
+            raise unknown("parameter", name, [*own, *known], listing)
+    made: Task = kind(**parameters) if isinstance(task, str) else dataclasses.replace(task, **parameters)  # type: ignore[type-var]
+    return made
+
+
+def _role(spec: Spec, role: str | None) -> int:
+    if role is not None:
+        return spec.role_index(role)
+    return [r.seat for r in spec.roles].index("verifier")
+
+
+def _named(spec: Spec, seat: str, opponents: Opponents) -> dict[str, Agent | str]:
+    """Who was asked to play which of the other roles."""
+    others = [role.name for role in spec.roles if role.name != seat]
+    if opponents is None:
+        return {}
+    if not isinstance(opponents, Mapping):
+        if len(others) != 1:
+            raise ValueError(f"opponents={opponents!r}: expected a dict of agents by role, for some of {others}")
+        opponents = {others[0]: opponents}
+    for name, player in opponents.items():
+        if name not in others:
+            raise unknown("opponent", name, others, "the protocol's `roles`")
+        if not isinstance(player, str | LaneAgent | BatchAgent):
+            raise ValueError(f"opponents[{name!r}]={player!r}: expected an agent, or the name of one of {[*agents]}")
+    return dict(opponents)

@@ -1,0 +1,129 @@
+"""One seat of one game as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import EzPickle
+
+from pvg.envs.seat import DEALS, Opponents, Seat, checked_options, checked_render_mode
+from pvg.envs.spaces import entries
+from pvg.envs.transcript import transcript
+from pvg.protocol import Protocol
+from pvg.spec import Split
+from pvg.task import Task
+
+WORDS = ("protocol", "role", "opponents", "proof", "split", "render_mode")
+
+
+class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
+    """A game from one role's seat: an episode is one game, a step is one turn of the role.
+
+    Observation and action: see `pvg.envs.spaces`; symbols outside the alphabet forfeit the game. Reward: what the role
+    is paid until its next turn. `info` of the last step: `truth`, `verdict` (-1: none was given), `forfeit` (a role or
+    None). `reset(seed=s, options={"lane": i})` starts the first game of lane i of seed s, which lane i of a vector
+    environment plays; `reset()` goes on with the lane's next game.
+
+    role: None takes the verifier's seat. opponents: agents or their names by role, or one agent where there is one
+    other role; an object is played as it is, learning included. Roles not named are played by the default agents:
+    provers that are dishonest where the claim is false, the reference verifier. parameters: the task's own.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's convention
+
+    def __init__(
+        self,
+        task: Task | str,
+        protocol: Protocol | str = "prover_verifier",
+        role: str | None = None,
+        opponents: Opponents = None,
+        proof: str | None = None,
+        split: Split | None = None,
+        render_mode: str | None = None,
+        **parameters: Any,
+    ) -> None:
+        EzPickle.__init__(self, task, protocol, role, opponents, proof, split, render_mode, **parameters)
+        self.render_mode = checked_render_mode(render_mode)
+        self.seat = Seat(task, protocol, role, opponents, proof, split, parameters, WORDS)
+        self.game, self._role, self._go, self._look = self.seat.game, self.seat.index, self.seat.go, self.seat.look
+        self.observation_space, self.action_space = self.seat.observation_space, self.seat.action_space
+        self._turn, self._truth, self._verdict, self._forfeit = (
+            self.game.field(name).numpy() for name in ("turn", "truth", "verdict", "forfeit")
+        )
+        self._said = self.game.actions.numpy()[0, self._role, : len(self.game.spec.choices(self._role))]
+        self._paid = self.game.returns.numpy()[0]
+        self._packed, self._places = ((1, self.seat.view.width), self.seat.view.dtype), self.seat.places
+        self._carried = 0.0  # paid before the seat's first turn
+        self._seed: int | None = None
+        self._waiting = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Deal the next game, or with a seed or a lane the first one of theirs, and play up to the seat's turn."""
+        super().reset(seed=seed)
+        if seed is None and not options and self._seed is not None:
+            self.game.redeal()
+        else:
+            self._name(seed, options or {})
+        for _ in range(DEALS):
+            self._go()
+            if self._turn[0] >= 0:
+                self._carried, self._waiting = float(self._paid[self._role]), True
+                return self._observation(), {}
+            self.game.redeal()
+        raise self.seat.never()
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Say `action` and let the others play up to the seat's next turn or the end."""
+        if not self._waiting:
+            raise ResetNeeded("the game is over or has not begun: call reset() first")
+        self._say(action)
+        self._go(True)
+        reward, self._carried = self._carried + float(self._paid[self._role]), 0.0
+        over = bool(self._turn[0] < 0)
+        self._waiting = not over
+        return self._observation(), reward, over, False, self._ending() if over else {}
+
+    def render(self) -> str | None:
+        """With render_mode="ansi", the transcript so far as the seat knows it; the truth once the game is over."""
+        return transcript(self.seat) if self.render_mode == "ansi" else None
+
+    def _name(self, seed: int | None, options: dict[str, Any]) -> None:
+        """Deal the first game of a lane (or 0) of a seed (or the one in use, or a random one)."""
+        lane = checked_options(options, "lane").get("lane", 0)
+        if not isinstance(lane, int | np.integer) or isinstance(lane, bool) or not 0 <= lane < 2**31 - 1:
+            raise ValueError(f"options['lane']={lane!r}: expected an integer in 0..{2**31 - 2}")
+        if seed is None:
+            seed = int(self.np_random.integers(2**63)) if self._seed is None else self._seed
+        self.game.seed(seed, int(lane))
+        self._seed = seed
+
+    def _say(self, action: Any) -> None:
+        """Put the symbols where the kernels read them; what int32 cannot hold becomes -1, outside every alphabet."""
+        symbols = np.asarray(action)
+        if symbols.dtype.kind not in "iu" or symbols.shape != self.action_space.shape:
+            raise self.seat.bad_action(action, self.action_space.shape or ())
+        if symbols.ndim == 0:
+            symbol = int(symbols)
+            self._said[0] = symbol if 0 <= symbol < 2**31 else -1
+        else:
+            self._said[:] = symbols
+            if (self._said != symbols).any():
+                self._said[self._said != symbols] = -1
+
+    def _observation(self) -> dict[str, Any]:
+        packed = np.empty(*self._packed)
+        self._look(packed)
+        return entries(self._places, packed[0])
+
+    def _ending(self) -> dict[str, Any]:
+        forfeit = int(self._forfeit[0])
+        return {
+            "truth": int(self._truth[0]),
+            "verdict": int(self._verdict[0]),
+            "forfeit": None if forfeit < 0 else self.game.spec.roles[forfeit].name,
+        }
