@@ -1,9 +1,10 @@
 """Adversarial training: the verifier learns from the message it accepts most readily.
 
-The verifier leads: L(w) = E[-log v_w(x, honest) | Y = 1] / 2 + E[max over m of -log(1 - v_w(x, m)) | Y = 0] / 2. By the envelope
-theorem the gradient of the maximum is the gradient at the message that attains it, so each update searches that message for
-the weights it has (exactly, where the verifier's steps allow dynamic programming) and takes the step there. A share of the
-false claims keeps the scripted dishonest message, so that what was learned against those is not forgotten.
+The verifier leads: L(w) = E[-log v_w(x, honest) | Y = 1] / 2 + E[max over m of -log(1 - v_w(x, m)) | Y = 0] / 2. By
+the envelope theorem the gradient of the maximum is the gradient at the message that attains it, so each update
+searches that message for the weights it has (exactly, where the verifier's steps allow dynamic programming) and takes
+the step there. A share of the false claims keeps the scripted dishonest message, so that what was learned against
+those is not forgotten.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def train_against_best(team: Team, game: Game, config: TrainConfig, rate: float)
 def replace_worst(
     verifier: VerifierNetwork, seen: Experience, truth: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Experience:
-    """What the verifier heard, with the best message found in place of the scripted one in the first share of the false claims."""
+    """What the verifier heard, with the best message found in place of the scripted one in the first share of the
+    false claims.
+    """
     assert len(seen.packed) == 1, "best_response refuses protocols with several verdicts"
     packed, columns = seen.packed[0], message_columns(verifier.view).to(truth.device)
     false = (truth != 1).nonzero()[:, 0]

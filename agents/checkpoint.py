@@ -28,7 +28,9 @@ PARTS = {"spec", "config", "players", "state", "done", "history"}
 
 
 def describe(spec: Spec) -> dict[str, Any]:
-    """A game in plain words, from which `rebuild` makes it again; ValueError where the task or protocol is not registered."""
+    """A game in plain words, from which `rebuild` makes it again; ValueError where the task or protocol is not
+    registered.
+    """
     return {
         "task": _name(tasks, spec.task),
         "task_parameters": _parameters(spec.task),
@@ -47,7 +49,9 @@ def rebuild(description: Mapping[str, Any]) -> Spec:
 
 
 def save(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write a checkpoint of PARTS so that `path` holds either what it held or all of the new one, whenever the machine stops."""
+    """Write a checkpoint of PARTS so that `path` holds either what it held or all of the new one, whenever the
+    machine stops.
+    """
     assert set(contents) == PARTS
     whole = {"format": FORMAT, "version": VERSION, "libraries": libraries(), **contents}
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -133,7 +137,9 @@ def _name(registry: Registry[Any], thing: object) -> str:
         if registry[name] is type(thing):
             return name
     kind = type(thing).__name__
-    raise ValueError(f"{registry.kind} {kind} has no name a checkpoint could hold: register it with @{registry.kind}s.register")
+    raise ValueError(
+        f"{registry.kind} {kind} has no name a checkpoint could hold: register it with @{registry.kind}s.register"
+    )
 
 
 def _parameters(thing: Any) -> dict[str, Any]:

@@ -16,7 +16,10 @@ PHASES: tuple[Phase, ...] = ("imitation", "adversarial", "selfplay")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Three phases one after the other; 0 updates leave one out. Each update plays `lanes` whole games, dealt from the seed."""
+    """Three phases one after the other; 0 updates leave one out.
+
+    Each update plays `lanes` whole games, dealt from the seed.
+    """
 
     network: str = "step_check"
     """Architecture of every learned player; `pvg list networks` says what each is."""
@@ -26,18 +29,23 @@ class TrainConfig:
     """How many; None: the network's own."""
     lanes: int = 256
     """Games an update."""
-    learning_rate: float = 3e-3
-    """Of Adam, at its highest; each phase warms up to it and falls along a cosine to 2 % of it."""
-    imitation_updates: int = 400
+    learning_rate: float | None = None
+    """Of Adam, at its highest; each phase warms up to it and falls along a cosine to 2 % of it.
+
+    None: the network's own.
+    """
+    imitation_updates: int = 300
     """Updates of supervised learning: verifiers of the truth, provers of honest utterances, on scripted games."""
     imitation_seats: Seats = "both"
     """Whose players imitation trains."""
-    adversarial_updates: int = 200
+    adversarial_updates: int = 150
     """Updates in which the verifier learns from the message it likes best, for a share of the false claims."""
     adversarial_share: float = 0.5
     """That share; 0 makes the phase more imitation by the verifier: the control with the same number of updates."""
     search_restarts: int = 1
-    """Random messages the search for the best message climbs from, besides the scripted one; no matter where the search is exact."""
+    """Random messages the search for the best message climbs from, besides the scripted one; no matter where the
+    search is exact.
+    """
     search_sweeps: int = 1
     """Sweeps over the message's positions of each climb."""
     selfplay_updates: int = 0
@@ -71,7 +79,6 @@ class TrainConfig:
             if isinstance(value, int) and value < least.get(field.name, 0):
                 raise ValueError(f"{field.name}={value}: expected at least {least.get(field.name, 0)}")
         for name, low, high in (
-            ("learning_rate", 0.0, 1.0),
             ("selfplay_learning_rate", 0.0, 1.0),
             ("adversarial_share", 0.0, 1.0),
             ("clip", 0.0, 1.0),
@@ -92,12 +99,15 @@ class TrainConfig:
 
     def rate(self, phase: Phase, update: int) -> float:
         """The learning rate of an update of a phase."""
-        highest = self.selfplay_learning_rate if phase == "selfplay" else self.learning_rate
+        own = networks[self.network].learning_rate if self.learning_rate is None else self.learning_rate
+        highest = self.selfplay_learning_rate if phase == "selfplay" else own
         return highest * schedule(update, self.updates(phase))
 
 
 def schedule(update: int, total: int) -> float:
-    """The learning rate's factor at update 0..total-1: linear over the first tenth (at most 50 updates), then a half cosine from 1 to 0.02."""
+    """The learning rate's factor at update 0..total-1: linear over the first tenth (at most 50 updates), then a half
+    cosine from 1 to 0.02.
+    """
     warm = min(50, total // 10)
     if update < warm:
         return (update + 1) / (warm + 1)

@@ -56,13 +56,16 @@ class Claims:
 
 def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch.device = "cpu") -> Claims:
     """`count` true or false claims of `seed`; ValueError where the task deals next to none."""
-    who, game = seats(spec), Game(spec, count, device)
-    game.seed(seed, _TRUE_LANES if truth else 0)
+    who, dealer = seats(spec), Game(spec, count, device)
+    dealer.seed(seed, _TRUE_LANES if truth else 0)
     for _ in range(_DEALS):
-        wrong = (game.field("truth") == 1) != truth
+        wrong = (dealer.field("truth") == 1) != truth
         if not bool(wrong.any()):
-            return Claims(game, game.bytes.clone(), game.observe(who.verifier), who)
-        game.redeal(wrong)
+            # Argued in a game of no split: what provers play in is then compiled once for all splits.
+            game = Game(resolve(spec.task, spec.protocol, spec.proof_name), count, device)
+            game.bytes.copy_(dealer.bytes)
+            return Claims(game, dealer.bytes, game.observe(who.verifier), who)
+        dealer.redeal(wrong)
     raise ValueError(f"{spec.task}: a lane dealt no claim with truth={int(truth)} in {_DEALS} games")
 
 
@@ -209,7 +212,7 @@ def evaluate(
             raise ValueError(f"{name}={value}: expected at least 1")
     started = time.perf_counter()
     validation, test = (resolve(spec.task, spec.protocol, spec.proof_name, split) for split in ("validation", "test"))
-    honest, attackers = _provers(test, prover)
+    honest, attackers = _provers(resolve(spec.task, spec.protocol, spec.proof_name), prover)
 
     def attacked(where: Spec, count: int) -> Attacks:
         false = deal(where, False, count, seed, device)

@@ -22,8 +22,8 @@ def truth_loss(log_probs: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 def imitate(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures:
     """One update on the games dealt: cross-entropy against the truth, and against what the honest prover says.
 
-    Provers are shown true sides only. On a false side there is no one way to argue, and a network that cannot tell a false
-    claim before it has computed it would mix the dishonest provers' errors into its true transcripts.
+    Provers are shown true sides only. On a false side there is no one way to argue, and a network that cannot tell a
+    false claim before it has computed it would mix the dishonest provers' errors into its true transcripts.
     """
     learners = team.seated(config.imitation_seats)
     seen = play(game, game.players({r.name: "dishonest" for r in game.spec.roles if r.seat == "prover"}), learners)

@@ -13,9 +13,11 @@ FILES = ("metrics.csv", "metrics.jsonl")
 
 
 class Log:
-    """The rows of a run, kept in `rows` and, where `folder` is given, in its two files, which begin with `rows` as they are now.
+    """The rows of a run, kept in `rows` and, where `folder` is given, in its two files, which begin with `rows` as
+    they are now.
 
-    A phase may bring figures of its own: the CSV is then written anew under a longer head, blank where a row lacks a figure.
+    A phase may bring figures of its own: the CSV is then written anew under a longer head, blank where a row lacks a
+    figure.
     """
 
     def __init__(self, folder: Path | None, rows: list[Row]) -> None:

@@ -46,7 +46,7 @@ def play(game: Game, cast: Mapping[str, Agent], roles: Iterable[str]) -> dict[st
             game.speak(scripted)
         for i, role in enumerate(spec.roles):
             agent = cast[role.name]
-            if fixed and spec.row_of(i)[turn] < 0 or (isinstance(agent, LaneAgent) and role.name not in index):
+            if (fixed and spec.row_of(i)[turn] < 0) or (isinstance(agent, LaneAgent) and role.name not in index):
                 continue
             observation = game.observe(i)
             if not isinstance(agent, LaneAgent):

@@ -1,8 +1,8 @@
 """Proximal policy optimisation on complete games: returns, advantages and losses as pure functions.
 
-Source: Schulman et al. 2017, equation 7. Rewards are not discounted, and an advantage is the return less the critic's value
-(GAE with gamma = lambda = 1, Schulman et al. 2016, equation 16): games are a few turns long and always played to their end, so
-the return is at hand, unbiased, and hardly noisier than anything bootstrapped from a critic would be.
+Source: Schulman et al. 2017, equation 7. Rewards are not discounted, and an advantage is the return less the critic's
+value (GAE with gamma = lambda = 1, Schulman et al. 2016, equation 16): games are a few turns long and always played to
+their end, so the return is at hand, unbiased, and hardly noisier than anything bootstrapped from a critic would be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def advantages(reward: Tensor, value: Tensor, acting: Tensor) -> Tensor:
 
 
 def ppo_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, acting: Tensor, clip: float) -> Tensor:
-    """-E[min(r A, clip(r, 1 - clip, 1 + clip) A)] over entries where the role acted, with r = exp(log_prob - old_log_prob).
+    """-E[min(r A, clip(r, 1 - clip, 1 + clip) A)] over entries where the role acted, with r = exp(log_prob -
+    old_log_prob).
 
     An action is a whole utterance: log_prob is the sum over its symbols. All of one shape.
     """

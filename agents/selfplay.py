@@ -20,12 +20,16 @@ def play_and_learn(team: Team, game: Game, config: TrainConfig, rate: float) -> 
     figures = outcome_figures(game)
     for role, learner in learners.items():
         figures[f"{role}_return"] = masked_mean(returns(seen[role].reward)[0], seen[role].acting[0])
-        figures |= {f"{role}_{name}": x for name, x in improve(learner, seen[role], config, rate, team.generator).items()}
+        figures |= {
+            f"{role}_{name}": x for name, x in improve(learner, seen[role], config, rate, team.generator).items()
+        }
     return figures
 
 
 def outcome_figures(game: Game) -> Figures:
-    """The verdicts of games that are over: right ones, and acceptance given true and given false claims; forfeits count nowhere."""
+    """The verdicts of games that are over: right ones, and acceptance given true and given false claims; forfeits
+    count nowhere.
+    """
     truth, verdict, played = game.field("truth"), game.field("verdict"), game.field("forfeit") < 0
     return {
         "accuracy": masked_mean((verdict == truth).float(), played),

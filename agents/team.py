@@ -17,7 +17,9 @@ CRITIC_WIDTH = 64
 
 
 class Critic(nn.Module):
-    """What a role may expect to be paid from here on: a small MLP of its own, so that it never pulls at a player's weights."""
+    """What a role may expect to be paid from here on: a small MLP of its own, so that it never pulls at a player's
+    weights.
+    """
 
     def __init__(self, view: View) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""The one training loop: imitation, then adversarial training, then self-play, each for as many updates as the config says."""
+"""The one training loop: imitation, then adversarial training, then self-play, each for as many updates as the config
+says.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ class Diverged(ValueError):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made: players by role, and its log. verifier and prover: the first of each seat (a protocol may have no prover)."""
+    """What a run made: players by role, and its log.
+
+    verifier and prover: the first of each seat (a protocol may have no prover).
+    """
 
     players: dict[str, Player]
     verifier: VerifierNetwork
@@ -56,13 +61,15 @@ def train(
 ) -> Trained:
     """Train a learned player for every role of a game.
 
-    out: folder for metrics.csv, metrics.jsonl and checkpoint.pt. resume: a checkpoint to go on from, with the same network on the
-    same game and device; the same config gives, to the bit, what an uninterrupted run does, a longer one goes further.
-    ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not finite.
+    out: folder for metrics.csv, metrics.jsonl and checkpoint.pt. resume: a checkpoint to go on from, with the same
+    network on the same game and device; the same config gives, to the bit, what an uninterrupted run does, a longer
+    one goes further.
+    ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not
+    finite.
     """
     config = TrainConfig() if config is None else config
     team, game = assemble(spec, config), Game(spec, config.lanes, config.device)
-    done, rows = {phase: 0 for phase in PHASES}, []
+    done, rows = dict.fromkeys(PHASES, 0), []
     if out is not None:
         checkpoint.describe(spec)
         refuse_overwriting(out, resume)
@@ -99,24 +106,26 @@ def refuse_overwriting(out: Path, resume: Path | None) -> None:
     """ValueError where `out` holds a run that is not the one resumed."""
     held = [name for name in (CHECKPOINT, *FILES) if (out / name).exists()]
     if held and (resume is None or resume.resolve().parent != out.resolve()):
-        raise ValueError(f"out={out}: the folder holds another run ({', '.join(held)}); choose a new one or resume from it")
+        raise ValueError(
+            f"out={out}: the folder holds another run ({', '.join(held)}); choose a new one or resume from it"
+        )
 
 
 def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: TrainConfig) -> None:
-    """ValueError where a checkpoint is of another game, network or device, or of a phase the config has not finished."""
+    """ValueError where a checkpoint is of another game, network or device, or past a phase that the config prolongs."""
     if contents["spec"] != checkpoint.describe(spec):
         raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
     for name in ("network", "width", "layers", "device"):
-        if contents["config"][name] != getattr(config, name):
-            raise ValueError(
-                f"checkpoint {path}: it has {name}={contents['config'][name]!r}, and the config {getattr(config, name)!r}"
-            )
+        had, wanted = contents["config"][name], getattr(config, name)
+        if had != wanted:
+            raise ValueError(f"checkpoint {path}: it has {name}={had!r}, and the config {wanted!r}")
     for i, phase in enumerate(PHASES):
         begun = [later for later in PHASES[i + 1 :] if contents["done"][later] > 0]
-        if begun and contents["done"][phase] < config.updates(phase):
+        made = contents["done"][phase]
+        if begun and made < config.updates(phase):
             raise ValueError(
-                f"{phase}_updates={config.updates(phase)}: checkpoint {path} left {phase} after "
-                f"{contents['done'][phase]} updates and has begun {begun[0]}"
+                f"{phase}_updates={config.updates(phase)}: checkpoint {path} left {phase} after {made} updates "
+                f"and has begun {begun[0]}"
             )
 
 
@@ -133,7 +142,7 @@ def _contents(spec: Spec, config: TrainConfig, team: Team, done: dict[Phase, int
     return {
         "spec": checkpoint.describe(spec),
         "config": asdict(config),
-        "players": {role: player for role in team.players},
+        "players": dict.fromkeys(team.players, player),
         "state": team.state(),
         "done": done,
         "history": rows,

@@ -116,12 +116,14 @@ def speeds(spec: Spec, lanes: int) -> dict[str, float]:
 
 def dry_run() -> list[dict[str, Any]]:
     """Without a GPU: every kernel to PTX for sm_90, then this script's comparison in the CUDA simulator."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for spec in specs():
         built = sum(len(kernels(spec, tuple(cast.values())).all_ptx()) for cast in casts(spec).values())
         rows.append({"game": label(spec), "kernels": built})
     simulator = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-m", __spec__.name, "--simulated"], env=simulator, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", __spec__.name, "--simulated"], env=simulator, check=True, capture_output=True
+    )
     alike = json.loads(done.stdout.splitlines()[-1])
     return [{**row, "same_records": alike[row["game"]]} for row in rows]
 
@@ -132,14 +134,16 @@ def label(spec: Spec) -> str:
 
 def run() -> list[dict[str, Any]]:
     """On a GPU: build, compare, time; games that no time is left for are named as left out."""
-    rows, start = [], time.monotonic()
+    rows: list[dict[str, Any]] = []
+    start = time.monotonic()
     for spec in specs():
         if time.monotonic() - start > 0.85 * DEADLINE:
             rows.append({"game": label(spec), "left_out": "no time left"})
             continue
         built = time.monotonic()
         row: dict[str, Any] = {"game": label(spec), "same_records": same_records(spec, COMPARED, "cuda")}
-        rows.append({**row, "seconds_to_build_and_compare": time.monotonic() - built, **speeds(spec, TIMED)})
+        row["seconds_to_build_and_compare"] = time.monotonic() - built
+        rows.append(row | speeds(spec, TIMED))
     return rows
 
 
@@ -159,7 +163,11 @@ def main() -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n")
     for row in rows:
-        print("  ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()))
+        print(
+            "  ".join(
+                f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()
+            )
+        )
     if not all(row.get("same_records", True) for row in rows):
         sys.exit("CPU and CUDA records differ")
 

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pvg.agent import Agent, BatchAgent, LaneAgent, agents
 from pvg.envs.spaces import action_space, entries, observation_space, places
@@ -22,7 +24,7 @@ DEALS = 1000  # a lane whose games keep ending before the seat is to speak is gi
 
 
 class Seat:
-    """The lanes of a game seen from one role, and the two calls that take every lane from one turn of it to the next.
+    """The lanes of a game seen from one role; `go` plays on to its next turn and `look` fills packed observations.
 
     role: None takes the first role in the verifier's seat. opponents: agents or their names by role, or one agent if
     there is one other role; roles not named are played by the default agents. known: the words the environment takes
@@ -77,10 +79,18 @@ def checked_options(options: Mapping[str, Any], *known: str) -> Mapping[str, Any
 
 
 def checked_render_mode(mode: str | None) -> str | None:
-    """The render mode; an unknown one is a ValueError."""
+    """The render mode; an unknown one is a TypeError, at which Stable-Baselines3, which tries "rgb_array", goes on."""
     if mode not in (None, "ansi"):
-        raise unknown("render mode", mode, ["ansi"], "`metadata['render_modes']`")
+        raise TypeError(str(unknown("render mode", mode, ["ansi"], "`metadata['render_modes']`")))
     return mode
+
+
+def array_of(action: Any) -> NDArray[Any]:
+    """An action as an array; a ragged one, of which NumPy makes none, as an array of no integer type."""
+    try:
+        return np.asarray(action)
+    except ValueError:
+        return np.asarray(None)
 
 
 def shown(action: object) -> str:

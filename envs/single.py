@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
-from pvg.envs.seat import DEALS, Opponents, Seat, checked_options, checked_render_mode
+from pvg.envs.seat import DEALS, Opponents, Seat, array_of, checked_options, checked_render_mode
 from pvg.envs.spaces import entries
 from pvg.envs.transcript import transcript
 from pvg.protocol import Protocol
@@ -104,7 +104,7 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
 
     def _say(self, action: Any) -> None:
         """Put the symbols where the kernels read them; what int32 cannot hold becomes -1, outside every alphabet."""
-        symbols = np.asarray(action)
+        symbols = array_of(action)
         if symbols.dtype.kind not in "iu" or symbols.shape != self.action_space.shape:
             raise self.seat.bad_action(action, self.action_space.shape or ())
         if symbols.ndim == 0:

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvg.envs.seat import DEALS, Opponents, Seat, checked_options, checked_render_mode, shown
+from pvg.envs.seat import DEALS, Opponents, Seat, array_of, checked_options, checked_render_mode, shown
 from pvg.envs.transcript import transcript
 from pvg.protocol import Protocol
 from pvg.registry import unknown
@@ -101,9 +101,9 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
         """Say `actions` in every lane, and let the others play up to the seat's next turn or the end."""
         if self._seed is None:
             raise ResetNeeded("no game has begun: call reset() first")
-        before = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else None
         self._say(actions)
-        reward = self.seat.go(True, before)[:, self.seat.index] + self._carried  # lane  float32
+        before = self._ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else None
+        reward = self.seat.go(True)[:, self.seat.index] + self._carried  # lane  float32; finished lanes stay still
         self._carried.zero_()
         over = self.game.over  # lane  bool
         ended = over if before is None else over & ~before
@@ -142,11 +142,10 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
     def _say(self, actions: Any) -> None:
         """Put the symbols where the kernels read them; what int32 cannot hold stays outside every alphabet."""
         symbols, said = actions, self.game.actions[:, self.seat.index, : len(self.game.spec.choices(self.seat.index))]
-        if self.backend == "numpy" and np.asarray(actions).dtype.kind in "iu":
-            symbols = torch.from_numpy(np.asarray(actions).astype(np.int64)).to(said.device)
-        if not isinstance(symbols, Tensor) or symbols.dtype not in INTEGERS or symbols.device != said.device:
-            raise self.seat.bad_action(actions, self.action_space.shape or ())
-        if symbols.shape != self.action_space.shape:
+        if self.backend == "numpy" and (array := array_of(actions)).dtype.kind in "iu":
+            symbols = torch.from_numpy(array.astype(np.int64)).to(said.device)
+        whole = isinstance(symbols, Tensor) and symbols.dtype in INTEGERS and symbols.device == said.device
+        if not whole or symbols.shape != self.action_space.shape:
             raise self.seat.bad_action(actions, self.action_space.shape or ())
         wide = symbols.view(torch.int64) if symbols.dtype == torch.uint64 else symbols.to(torch.int64)
         said.copy_(wide.clamp(-1, 2**31 - 1).reshape(said.shape))

@@ -56,6 +56,7 @@ class LaneAgent:
 
     name: str
     build: Callable[[Spec, int], LaneFunction]
+    about: str
 
 
 Agent: TypeAlias = "LaneAgent | BatchAgent"
@@ -68,7 +69,8 @@ def find_agent(name: str, spec: Spec) -> LaneAgent:
     """A scripted player by name: one of the registry, or one of the proof's dishonest provers."""
     dishonest = {} if spec.proof is None else spec.proof.dishonest
     if name in dishonest:
-        return LaneAgent(name, lambda spec, role: _arguing_or_registered(spec, role, name))
+        about = "honest where the claim argued is true, else this dishonest prover"
+        return LaneAgent(name, lambda spec, role: _arguing_or_registered(spec, role, name), about)
     if name not in agents:
         raise unknown("agent", name, [*agents, *dishonest], "`pvg list agents`")
     return agents[name]
@@ -177,9 +179,16 @@ def _ask_nothing(s: Any, tables: Any, slot: Any, out: Any) -> None:
     pass
 
 
-agents.register("honest")(LaneAgent("honest", lambda spec, role: _arguing(spec, role, [])))
-agents.register("dishonest")(
-    LaneAgent("dishonest", lambda spec, role: _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values())))
-)
-agents.register("random")(LaneAgent("random", _random))
-agents.register("reference")(LaneAgent("reference", _reference))
+def _cheating(spec: Spec, role: int) -> LaneFunction:
+    return _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values()))
+
+
+for _agent in (
+    LaneAgent("honest", lambda spec, role: _arguing(spec, role, []), "the textbook prover, whatever the truth"),
+    LaneAgent(
+        "dishonest", _cheating, "honest where the claim argued is true, else one of the dishonest provers, drawn"
+    ),
+    LaneAgent("random", _random, "any symbols, uniformly; plays any role"),
+    LaneAgent("reference", _reference, "the proof's own verifier: its questions and its check"),
+):
+    agents.register(_agent.name)(_agent)

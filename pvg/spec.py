@@ -128,7 +128,9 @@ class Spec:
     @cached_property
     def first_row(self) -> NDArray[np.int64]:
         """first_row[t] .. first_row[t + 1] - 1 are the rows of turn t."""
-        first: NDArray[np.int64] = np.asarray(np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1)), dtype=np.int64)
+        first: NDArray[np.int64] = np.asarray(
+            np.searchsorted([row.turn for row in self.rows], np.arange(self.turns + 1)), dtype=np.int64
+        )
         return first
 
     @cached_property
@@ -175,7 +177,7 @@ class Spec:
         rows = self.row_of(role)
         table = self.alphabet[rows[rows >= 0]]
         table = table[:, : max(1, int((table > 0).sum(axis=1).max(initial=0)))]
-        return np.maximum(table.max(axis=0, initial=1), 1)
+        return np.asarray(np.maximum(table.max(axis=0, initial=1), 1))
 
     # The record.
 

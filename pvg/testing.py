@@ -83,7 +83,7 @@ def _require(holds: bool, message: str) -> None:
 @contextmanager
 def _global_randomness_untouched(who: str) -> Iterator[None]:
     def state() -> tuple[Any, ...]:
-        return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()  # type: ignore[union-attr, index]  # noqa: NPY002
+        return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()  # type: ignore[index]  # noqa: NPY002
 
     before = state()
     yield

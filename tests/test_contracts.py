@@ -1,10 +1,15 @@
-"""Every registered task, protocol and environment keeps its contract, and so do four toy protocols that use every hook."""
+"""Every registered task, protocol and environment keeps its contract, and so do the four toy protocols."""
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+
+import gymnasium
 import pytest
 from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
 
+import pvg
 from pvg.protocol import Protocol, protocols
 from pvg.task import Task, tasks
 from pvg.testing import check_env, check_protocol, check_task
@@ -15,6 +20,15 @@ TOYS: list[tuple[Task, Protocol]] = [
     (Different(), PrivateCoin()),
     (Bit(), HiddenSlot()),
 ]
+
+
+for _task, _protocol in TOYS:
+    gymnasium.register(
+        id=f"toy/{type(_protocol).__name__}-v0",
+        entry_point="pvg.envs.single:GameEnv",
+        vector_entry_point="pvg.envs.vector:GameVectorEnv",
+        kwargs={"task": _task, "protocol": _protocol},
+    )
 
 
 @pytest.mark.parametrize("name", list(tasks))
@@ -36,3 +50,17 @@ def test_toy_protocol_keeps_its_contract(task: Task, protocol: Protocol) -> None
 @pytest.mark.parametrize("protocol", list(protocols))
 def test_env_keeps_its_contract(name: str, protocol: str) -> None:
     check_env(f"pvg/{name}-v0", protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", [protocol for _, protocol in TOYS], ids=lambda thing: type(thing).__name__)
+def test_toy_env_keeps_its_contract(protocol: Protocol) -> None:
+    check_env(f"toy/{type(protocol).__name__}-v0")
+
+
+def test_toy_protocols_are_short_and_touch_no_file_of_the_engine() -> None:
+    for _, protocol in TOYS:
+        assert len(inspect.getsource(type(protocol)).splitlines()) < 30
+    core = Path(pvg.__file__).parent
+    names = [type(thing).__name__ for pair in TOYS for thing in pair]
+    for path in core.glob("*.py"):
+        assert not any(name in path.read_text() for name in names), path

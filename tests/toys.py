@@ -135,10 +135,7 @@ class DrawnSpeaker(Protocol):
     """Merlin or Morgana, drawn per game, speaks; Merlin argues the truth and Morgana the opposite."""
 
     seen: bool = False
-    table = (
-        Row(0, ("merlin", "morgana"), "message", 0, ("verifier",)),
-        Row(1, ("verifier",), "verdict"),
-    )
+    table = (Row(0, ("merlin", "morgana"), "message", 0, ("verifier",)), Row(1, ("verifier",), "verdict"))
 
     @property
     def roles(self) -> tuple[Role, ...]:  # type: ignore[override]

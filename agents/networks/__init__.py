@@ -1,4 +1,7 @@
-"""Networks that play any task's roles from the fields of its view, one file each. A new one is one file here and one line below."""
+"""Networks that play any task's roles from the fields of its view, one file each.
+
+A new one is one file here and one line below.
+"""
 
 from pvg.agents.networks.base import Network, Player, ProverNetwork, VerifierNetwork, build, networks
 from pvg.agents.networks.mlp import MLPProver, MLPVerifier

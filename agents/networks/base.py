@@ -1,4 +1,4 @@
-"""What every network is: a player of one role that reads packed observations, with the probability of all it may say."""
+"""What every network is: a player of one role that reads packed observations and knows how likely its choices are."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from pvg.registry import Registry
 from pvg.spec import Spec
 from pvg.verifier import with_messages
 
-ROWS = 16384  # observations evaluated at once by `verdict`: bounds its memory, and activations of this many stay near the cache
+# Observations evaluated at once by `verdict`: bounds its memory.
+ROWS = 16384
 
 
 class Player(nn.Module, ABC):
-    """A learned player of one role. Its draws come from `generator`, so that playing never touches global random state."""
+    """A learned player of one role.
+
+    Its draws come from `generator`, so that playing never touches global random state.
+    """
 
     def __init__(self, spec: Spec, role: str) -> None:
         super().__init__()
@@ -43,7 +47,9 @@ class VerifierNetwork(Player):
         super().__init__(spec, role)
         kinds = {row.kind for row in spec.rows if role in row.speakers}
         if kinds != {VERDICT}:
-            raise ValueError(f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}")
+            raise ValueError(
+                f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}"
+            )
 
     @abstractmethod
     def log_probs(self, packed: Tensor) -> Tensor:
@@ -103,7 +109,9 @@ class ProverNetwork(Player):
         """`N l symbol` scores for the first l positions of messages `N l`; position j reads symbols before j only."""
 
     def logits(self, packed: Tensor, message: Tensor) -> Tensor:
-        """Unnormalised log probabilities of each next symbol of given messages: `N position symbol`, -inf outside the alphabet."""
+        """Unnormalised log probabilities of each next symbol of given messages: `N position symbol`, -inf outside the
+        alphabet.
+        """
         return self.decode(self.encode(packed), message).masked_fill(~self._legal_at(packed), -torch.inf)
 
     @torch.no_grad()
@@ -124,7 +132,9 @@ class ProverNetwork(Player):
         return said, entropy
 
     def _legal(self) -> Tensor:
-        """`turn + 1, position, symbol` bool: what may be said at each turn; past an utterance's end, and when the game is over, only 0."""
+        """`turn + 1, position, symbol` bool: what may be said at each turn; past an utterance's end, and when the
+        game is over, only 0.
+        """
         rows = self.spec.row_of(self.role)
         legal = torch.zeros((self.spec.turns + 1, self.positions, self.symbols), dtype=torch.bool)
         legal[:, :, 0] = True
@@ -143,13 +153,16 @@ class ProverNetwork(Player):
 
 @dataclass(frozen=True)
 class Network:
-    """An architecture: a line that says what it is, its players, and the sizes it has unless told otherwise."""
+    """An architecture: a line that says what it is, its players, and the sizes and learning rate it has unless told
+    otherwise.
+    """
 
     about: str
     verifier: type[VerifierNetwork]
     prover: type[ProverNetwork]
     width: int
     layers: int
+    learning_rate: float
 
 
 networks: Registry[Network] = Registry("network")
@@ -165,7 +178,8 @@ def build(
     layers: int | None = None,
     device: str | torch.device = "cpu",
 ) -> Player:
-    """A player of `role` by a registered network, its weights and its draws decided by `seed`; global random state is untouched.
+    """A player of `role` by a registered network, its weights and its draws decided by `seed`; global random state is
+    untouched.
 
     width, layers: sizes, None for the network's own. ValueError: sizes below 1, or a role the network cannot play.
     """
@@ -184,6 +198,8 @@ def build(
 
 
 def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """One draw a row from softmax(logits) by the Gumbel-argmax: `N` int64 from `N symbol`; six times faster than `multinomial`."""
+    """One draw a row from softmax(logits) by the Gumbel-argmax: `N` int64 from `N symbol`; six times faster than
+    `multinomial`.
+    """
     waiting = torch.empty_like(logits).exponential_(generator=generator)
     return (logits - waiting.log()).argmax(1)

@@ -20,7 +20,7 @@ def column_highs(view: View) -> list[int]:
 
 
 class OneHot(nn.Module):
-    """A linear layer on one-hot inputs: `N width` as the sum over columns of a learned vector for the column's value."""
+    """A linear layer on one-hot inputs, `N width`: the sum over columns of a learned vector for the column's value."""
 
     offset: Tensor
 
@@ -72,7 +72,9 @@ class MLPVerifier(VerifierNetwork):
 
 
 class MLPProver(ProverNetwork):
-    """An MLP for the next symbol: the packed observation, the symbols said so far and the position add up in its first layer."""
+    """An MLP for the next symbol: the packed observation, the symbols said so far and the position add up in its
+    first layer.
+    """
 
     def __init__(self, spec: Spec, role: str = "prover", width: int = 256, layers: int = 2) -> None:
         super().__init__(spec, role)
@@ -92,5 +94,5 @@ class MLPProver(ProverNetwork):
 
 
 networks.register("mlp")(
-    Network("multilayer perceptron on one-hot inputs; no structure", MLPVerifier, MLPProver, width=256, layers=2)
+    Network("multilayer perceptron on one-hot inputs; no structure", MLPVerifier, MLPProver, 256, 2, learning_rate=1e-3)
 )

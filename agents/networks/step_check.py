@@ -1,4 +1,7 @@
-"""step_check: checks each step of a listed computation with one shared network. A structural prior, near a truth table."""
+"""step_check: checks each step of a listed computation with one shared network.
+
+A structural prior, near a truth table.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,22 @@ from pvg.agents.networks.mlp import OneHot, perceptron
 from pvg.field import Field
 from pvg.spec import Column, Spec, View
 
-# Keeps log v below 0, so that log(1 - v) and its gradient stay finite.
-LEAST_DOUBT = 1e-6
+# Keeps log v below 0, so that log(1 - v) stays finite. Any larger, and a wrong step once held for certain could not
+# be unlearned: the gradient of log(1 - v) fades where the doubt that is left falls below this.
+LEAST_DOUBT = 1e-30
+
+# Bounds how sure a step can be. Blame for accepting a false claim goes to steps in proportion to their doubt; without a
+# bound, a wrong step that had grown surer than the right ones would get none of it, and stay (half of all seeds did).
+SHARPNESS = 20.0
 
 
 @dataclass(frozen=True)
 class Path:
     """Where a listed computation stands in a role's view.
 
-    first, last: columns of the end states. between: of the states between, None where none is heard. aligned: of the fields with
-    an entry a step. whole: the statement's other fields, which every step sees. steps: n. states: S, the states there may be.
+    first, last: columns of the end states. between: of the states between, None where none is heard. aligned: of the
+    fields with an entry a step. whole: the statement's other fields, which every step sees. steps: n. states: S, the
+    states there may be.
     said: how many states a message has symbols for.
     """
 
@@ -37,7 +46,9 @@ class Path:
 
 
 def find_path(spec: Spec, view: View) -> Path:
-    """The path of the game's proof (without one, as in solo, of the task's first that has one); ValueError where there is none."""
+    """The path of the game's proof (without one, as in solo, of the task's first that has one); ValueError where
+    there is none.
+    """
     proofs = [spec.proof] if spec.proof is not None else list(spec.task.rules.proofs.values())
     found = next((proof for proof in proofs if proof.path is not None), None)
     task = type(spec.task).__name__
@@ -67,7 +78,7 @@ def _one_message(heard: list[Column], listed: Field) -> Column | None:
 
 
 class StepInputs(nn.Module):
-    """What is known at each step besides the states: `N step width`, from the aligned fields and those all steps see."""
+    """What is known at each step besides the states, `N step width`: the aligned fields, and those all steps see."""
 
     def __init__(self, path: Path, width: int) -> None:
         super().__init__()
@@ -89,7 +100,8 @@ class StepInputs(nn.Module):
 
 
 class StepCheckVerifier(VerifierNetwork):
-    """v(x, m) = product over steps j of sigmoid f(state j, state j + 1, fields aligned with j), with one f for all steps.
+    """v(x, m) = product over steps j of sigmoid f(state j, state j + 1, fields aligned with j), with one f for all
+    steps.
 
     A state that is not there (nothing heard, or no prover) is one more state, blank. width, layers: of f.
     """
@@ -102,33 +114,36 @@ class StepCheckVerifier(VerifierNetwork):
         self.inputs = StepInputs(self.path, width)
         self.before = nn.Embedding(self.path.states + 1, width)
         self.after = nn.Embedding(self.path.states + 1, width)
-        self.check = perceptron(width, layers, 1)
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.expect = perceptron(width, layers, width)
 
     def log_probs(self, packed: Tensor) -> Tensor:
         states = self._states(packed)
-        inputs = self.inputs(packed) + self.before(states[:, :-1]) + self.after(states[:, 1:])
-        accept = self._log_right(inputs).sum(1)
+        expected = self.expect(self.inputs(packed) + self.before(states[:, :-1]))  # N step width
+        accept = self._log_right(F.cosine_similarity(expected, self.after(states[:, 1:]), 2)).sum(1)
         return torch.stack([log_complement(accept), accept], 1)
 
     @torch.no_grad()
     def step_log_probs(self, packed: Tensor) -> Tensor:
         """`B step S S`: the log probability that step j leads from state a to state b; their sum along a path is log v.
 
-        -inf where a message has no symbol for a state it would have to name. packed: `B width`, in which no message is read.
+        -inf where a message has no symbol for a state it would have to name. packed: `B width`, in which no message is
+        read.
         """
         known = torch.arange(self.path.states, device=packed.device)
-        inputs = self.inputs(packed)[:, :, None, None] + self.before(known)[:, None] + self.after(known)
-        table = self._log_right(inputs)
+        expected = self.expect(self.inputs(packed)[:, :, None] + self.before(known))  # B step S width
+        table = self._log_right(F.normalize(expected, dim=-1) @ F.normalize(self.after(known), dim=-1).T)
         table[:, 1:, self.path.said :] = -torch.inf
         table[:, :-1, :, self.path.said :] = -torch.inf
         return table
 
     def end_states(self, packed: Tensor) -> tuple[Tensor, Tensor]:
         """The first and the last state of each statement: `B` each."""
-        return tuple((packed[:, c.start] - c.shift).long() for c in (self.path.first, self.path.last))  # type: ignore[return-value]
+        first, last = (packed[:, c.start].long() - c.shift for c in (self.path.first, self.path.last))
+        return first, last
 
-    def _log_right(self, inputs: Tensor) -> Tensor:
-        return F.logsigmoid(self.check(inputs)[..., 0]) - LEAST_DOUBT
+    def _log_right(self, match: Tensor) -> Tensor:
+        return F.logsigmoid(SHARPNESS * match + self.bias) - LEAST_DOUBT
 
     def _states(self, packed: Tensor) -> Tensor:
         """`N step+1`: all states, blank (S) where nothing was heard."""
@@ -149,7 +164,9 @@ class StepCheckProver(ProverNetwork):
         super().__init__(spec, role)
         self.path = find_path(spec, self.view)
         if self.path.steps != self.positions + 1:
-            raise ValueError(f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols")
+            raise ValueError(
+                f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols"
+            )
         self.inputs = StepInputs(self.path, width)
         self.state = nn.Embedding(self.path.states, width)
         self.next = perceptron(width, layers, self.symbols)
@@ -180,5 +197,6 @@ networks.register("step_check")(
         StepCheckProver,
         width=64,
         layers=2,
+        learning_rate=1e-2,
     )
 )

@@ -1,0 +1,281 @@
+"""The command line: `pvg list`, `pvg train`, `pvg evaluate`, `pvg play`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium
+import torch
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+
+import pvg
+from pvg.agent import agents, find_agent
+from pvg.agents.checkpoint import load_players
+from pvg.agents.config import TrainConfig
+from pvg.agents.evaluation import evaluate as measure
+from pvg.agents.experiment import REPORT, experiment
+from pvg.agents.networks import ProverNetwork, VerifierNetwork, networks
+from pvg.agents.report import Report, figure, table, write
+from pvg.protocol import VERDICT, protocols
+from pvg.registry import Registry, unknown
+from pvg.spec import Spec, resolve
+from pvg.task import Task, tasks
+from pvg.verifier import ScriptedVerifier, Verifier
+
+console = Console()
+app = tyro.extras.SubcommandApp()
+
+EnvId = Annotated[str, arg(metavar="ENV_ID", help="an environment such as pvg/Arith-v0; `pvg list tasks` shows all")]
+Settings = Annotated[
+    tuple[str, ...],
+    arg(name="set", metavar="NAME=VALUE", help="sizes of the task, such as `--set operations=8 modulus=7`"),
+]
+Protocol = Annotated[str, arg(help="who speaks when; `pvg list protocols` shows all")]
+Json = Annotated[bool, arg(help="print JSON instead of a table")]
+What = Literal["tasks", "protocols", "agents", "networks"]
+
+
+@app.command(name="list")
+def list_(
+    what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False
+) -> None:
+    """What there is: tasks, protocols, scripted agents and network architectures, each with a line about it."""
+    kinds: dict[str, Registry[Any]] = {"tasks": tasks, "protocols": protocols, "agents": agents, "networks": networks}
+    chosen = {
+        kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)
+    }
+    if "agents" in chosen:
+        chosen["agents"] |= _dishonest()
+    if json:
+        _print_json(chosen)
+        return
+    for kind, lines in chosen.items():
+        shown = Table("name", "about", title=kind, title_justify="left", show_header=False)
+        for name, about in lines.items():
+            shown.add_row(escape(f"pvg/{name}-v0" if kind == "tasks" else name), escape(about))
+        console.print(shown)
+
+
+@app.command
+def train(
+    env_id: Positional[EnvId],
+    config: OmitArgPrefixes[TrainConfig],
+    protocol: Protocol = "prover_verifier",
+    settings: Settings = (),
+    claims: Annotated[int, arg(help="false claims (and as many true ones) the report is about")] = 2000,
+    out: Annotated[Path | None, arg(help="new folder for report.json, figure.png, logs and checkpoint")] = None,
+    resume: Annotated[Path | None, arg(help="checkpoint.pt of an interrupted run to go on from")] = None,
+    json: Json = False,
+) -> None:
+    """Train a verifier (and a prover), then report how far the verifier can be trusted.
+
+    Three phases: imitation of honest and dishonest provers, training against the best message the verifier's weaknesses allow,
+    and, on request, self-play. The report is about fresh statements: what it accepts of true claims (completeness), of false
+    claims from each scripted prover, and of false claims from the best message there is.
+    """
+    report = experiment(_spec(env_id, protocol, settings), config, out, claims=claims, resume=resume, progress=not json)
+    _show(report, out, json)
+
+
+@app.command
+def evaluate(
+    who: Positional[
+        Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]
+    ],
+    env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's own if left out")] = None,
+    protocol: Protocol = "prover_verifier",
+    settings: Settings = (),
+    claims: Annotated[int, arg(help="false claims (and as many true ones) the report is about")] = 2000,
+    seed: Annotated[int, arg(help="decides the claims")] = 0,
+    device: Annotated[str, arg(help="cpu or cuda")] = "cpu",
+    out: Annotated[Path | None, arg(help="new folder for report.json and figure.png")] = None,
+    json: Json = False,
+) -> None:
+    """Measure a verifier: a trained one from its checkpoint, or a scripted one by name."""
+    asked = None if env is None else _spec(env, protocol, settings)
+    spec, verifier, prover = _verifier(who, asked, device)
+    _refuse_existing(out)
+    report = measure(verifier, spec, claims=claims, seed=seed, device=device, prover=prover)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write(report, out / REPORT)
+    _show(report, out, json)
+
+
+@app.command
+def play(
+    env_id: Positional[EnvId],
+    protocol: Protocol = "prover_verifier",
+    role: Annotated[str, arg(help="your seat")] = "verifier",
+    opponent: Annotated[
+        str | None, arg(help="who argues with you: an agent's name; honest or not by the claim if left out")
+    ] = None,
+    games: Annotated[int, arg(help="how many")] = 5,
+    settings: Settings = (),
+    seed: Annotated[int | None, arg(help="decides the games; a fresh one if left out")] = None,
+    out: Annotated[
+        Path | None, arg(help="new folder for games.json: what was said, your answers and the truth")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Take a seat yourself: read what the prover says, judge it, and see the truth after."""
+    spec = _spec(env_id, protocol, settings)
+    cast = {} if opponent is None else {r.name: opponent for r in spec.roles if r.name != role}
+    env = gymnasium.make(
+        env_id,
+        protocol=protocol,
+        role=role,
+        opponents=cast,
+        render_mode="ansi",
+        **_parameters(type(spec.task), settings),
+    )
+    _refuse_existing(out)
+    record: list[dict[str, Any]] = []
+    for number in range(games):
+        env.reset(seed=seed if number == 0 else None)
+        paid, over = 0.0, False
+        while not over:
+            print(f"\nGame {number + 1} of {games}\n{env.render()}", file=sys.stderr if json else sys.stdout)
+            action = _ask(spec, role, env)
+            if action is None:
+                return _finish(record, out, json)
+            _, reward, over, _, _ = env.step(action)
+            paid += float(reward)
+        print(f"\n{env.render()}\nyou are paid {paid:g}", file=sys.stderr if json else sys.stdout)
+        record.append({"game": number, "transcript": str(env.render()), "paid": paid})
+    return _finish(record, out, json)
+
+
+def _finish(record: list[dict[str, Any]], out: Path | None, as_json: bool) -> None:
+    total = sum(entry["paid"] for entry in record)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "games.json").write_text(json.dumps(record, indent=2) + "\n")
+    if as_json:
+        _print_json(record)
+    else:
+        print(f"\n{len(record)} games, {total:g} in all")
+
+
+def _ask(spec: Spec, role: str, env: Any) -> Any:
+    """A person's action, asked for until it can be read; None to stop."""
+    turn = int(env.unwrapped.game.field("turn")[0])
+    row = spec.rows[int(spec.row_of(spec.role_index(role))[turn])]
+    parts = spec.parts(row)
+    words = [*("reject", "accept")] if spec.task.answers == 2 else [str(a) for a in range(spec.task.answers)]
+    words.append("unsure")
+    hint = "/".join(words) if row.kind == VERDICT else f"{row.kind}, {sum(p.size for p in parts)} numbers"
+    while True:
+        try:
+            text = input(f"your {hint} (or quit): ").strip()
+        except EOFError:
+            return None
+        if text in ("quit", "q"):
+            return None
+        try:
+            if row.kind == VERDICT:
+                matches = [i for i, word in enumerate(words) if text and word.startswith(text)]
+                if not matches:
+                    raise unknown("answer", text, words, "the line above")
+                return matches[0]
+            symbols = spec.task.parse_utterance(row.kind, parts, text)
+            return symbols if len(symbols) > 1 else int(symbols[0])
+        except ValueError as error:
+            print(error)
+
+
+def _spec(env_id: str, protocol: str, settings: tuple[str, ...]) -> Spec:
+    ids = {f"pvg/{name}-v0": name for name in tasks}
+    if env_id not in ids:
+        raise unknown("environment", env_id, ids, "`pvg list tasks`")
+    kind: Any = tasks[ids[env_id]]
+    return resolve(kind(**_parameters(kind, settings)), protocols[protocol]())
+
+
+def _parameters(kind: type[Task], settings: tuple[str, ...]) -> Mapping[str, Any]:
+    sizes: Any = kind
+    known: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(sizes)}
+    chosen: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in known:
+            raise unknown(f"size of {kind.__name__}", name, known, f"{kind.__name__}'s documentation")
+        try:
+            chosen[name] = {"true": True, "false": False}[value.lower()] if known[name] is bool else known[name](value)
+        except (ValueError, KeyError):
+            raise ValueError(f"--set {setting}: expected {name}=<{known[name].__name__}>") from None
+    return chosen
+
+
+def _verifier(who: str, asked: Spec | None, device: str) -> tuple[Spec, Verifier, ProverNetwork | None]:
+    """The verifier of a checkpoint (with its prover), or a scripted one."""
+    if Path(who).suffix == ".pt" or Path(who).exists():
+        spec, players = load_players(Path(who), device)
+        if asked is not None and (asked.task, asked.protocol) != (spec.task, spec.protocol):
+            raise ValueError(
+                f"checkpoint {who}: it was trained on {spec.task}, {spec.protocol}; asked for {asked.task}, {asked.protocol}"
+            )
+        provers = [player for player in players.values() if isinstance(player, ProverNetwork)]
+        verifier = next(player for player in players.values() if isinstance(player, VerifierNetwork))
+        return spec, verifier, provers[0] if provers else None
+    if asked is None:
+        raise ValueError(f"evaluate {who}: an agent needs --env, such as --env pvg/Arith-v0")
+    find_agent(who, asked)
+    return asked, ScriptedVerifier(asked, who), None
+
+
+def _refuse_existing(out: Path | None) -> None:
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise ValueError(f"out={out}: the folder is not empty; choose a new one")
+
+
+def _show(report: Report, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        console.print(table(report))
+    if out is not None:
+        try:
+            figure({report.env: report}, out / "figure.png")
+        except ValueError as error:
+            print(f"no figure: {error}", file=sys.stderr)
+        print(f"written to {out}", file=sys.stderr)
+
+
+def _print_json(thing: Any) -> None:
+    sys.stdout.write(json.dumps(thing, indent=2, allow_nan=False) + "\n")
+
+
+def _about(thing: Any) -> str:
+    text = getattr(thing, "about", None) or thing.__doc__ or ""
+    return str(text).strip().splitlines()[0]
+
+
+def _dishonest() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in tasks:
+        for proof in tasks[name]().rules.proofs.values():
+            found |= {prover: f"a dishonest prover of {name}" for prover in proof.dishonest}
+    return {name: about for name, about in found.items() if name not in agents}
+
+
+def main() -> None:
+    """Run the command; what the user got wrong is one line and exit status 2."""
+    try:
+        app.cli(prog="pvg", description=pvg.__doc__, config=(OmitSubcommandPrefixes,))
+    except ValueError as error:
+        sys.stderr.write(f"pvg: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
