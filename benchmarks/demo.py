@@ -75,9 +75,7 @@ def main() -> None:
     console, started = Console(), time.perf_counter()
     torch.set_num_threads(min(2, torch.get_num_threads()))
     alone = solo(SPEC, CONFIGS["mlp"], claims=1000, progress=False)
-    console.print(
-        f"Without a prover, the MLP is right about {alone.value:.1%} of claims ({alone.low:.1%}..{alone.high:.1%})."
-    )
+    console.print(f"Without a prover, the MLP is right about {alone.value:.1%} of claims ({alone.low:.1%}..{alone.high:.1%}).")
     reports: dict[str, Report] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, config in CONFIGS.items():

@@ -121,9 +121,7 @@ def dry_run() -> list[dict[str, Any]]:
         built = sum(len(kernels(spec, tuple(cast.values())).all_ptx()) for cast in casts(spec).values())
         rows.append({"game": label(spec), "kernels": built})
     simulator = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, "--simulated"], env=simulator, check=True, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-m", __spec__.name, "--simulated"], env=simulator, check=True, capture_output=True)
     alike = json.loads(done.stdout.splitlines()[-1])
     return [{**row, "same_records": alike[row["game"]]} for row in rows]
 
@@ -163,11 +161,7 @@ def main() -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n")
     for row in rows:
-        print(
-            "  ".join(
-                f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()
-            )
-        )
+        print("  ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()))
     if not all(row.get("same_records", True) for row in rows):
         sys.exit("CPU and CUDA records differ")
 

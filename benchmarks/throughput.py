@@ -115,9 +115,7 @@ def main() -> None:
         print(f"{name:48s} {rows[name]['steps_per_s'] / 1e6:8.3f} M steps/s   x{ratio:.2f} CartPole")
     games = rows["Arith, deal and play, 2 threads"]["steps_per_s"] / 2
     size = pvg.game("Arith").spec.dtype.itemsize
-    print(
-        f"Arith: {games / 1e6:.1f} M games/s, {size} bytes a lane; CartPole's resets are in its figures as Arith's deals are"
-    )
+    print(f"Arith: {games / 1e6:.1f} M games/s, {size} bytes a lane; CartPole's resets are in its figures as Arith's deals are")
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps({"provenance": provenance(), "lanes": LANES, "figures": rows}, indent=2) + "\n")

@@ -96,11 +96,7 @@ def array_of(action: Any) -> NDArray[Any]:
 def shown(action: object) -> str:
     """An action as an error shows it: with its type and shape where it has them, and never a page long."""
     text = repr(action)
-    kind = (
-        f"{dtype} {tuple(getattr(action, 'shape', ()))} "
-        if (dtype := getattr(action, "dtype", None)) is not None
-        else ""
-    )
+    kind = f"{dtype} {tuple(getattr(action, 'shape', ()))} " if (dtype := getattr(action, "dtype", None)) is not None else ""
     return kind + (text if len(text) <= 80 else f"{text[:77]}...")
 
 

@@ -60,9 +60,7 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
         self._seed: int | None = None
         self._waiting = False
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Deal the next game, or with a seed or a lane the first one of theirs, and play up to the seat's turn."""
         super().reset(seed=seed)
         if seed is None and not options and self._seed is not None:

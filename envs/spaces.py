@@ -26,9 +26,7 @@ def places(view: View) -> Places:
 def entries(where: Places, packed: Any) -> dict[str, Any]:
     """The entries of a packed observation (`... width`, an array or a tensor), without a copy."""
     if packed.ndim == 1:  # half the time: a single environment feels it
-        return {
-            name: packed[place] if len(shape) == 1 else packed[place].reshape(shape) for name, place, shape in where
-        }
+        return {name: packed[place] if len(shape) == 1 else packed[place].reshape(shape) for name, place, shape in where}
     return {name: packed[:, place].reshape(-1, *shape) for name, place, shape in where}
 
 

@@ -81,9 +81,7 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
         self._ended = torch.zeros_like(self.game.over)  # lane  bool
         self._seed: int | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Deal games, with a seed the first ones of it, and play up to the seat's turn."""
         mask = self._mask(checked_options(options or {}, "reset_mask").get("reset_mask"))
         super().reset(seed=seed)
@@ -186,11 +184,7 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
 
     def _masked(self, mask: Tensor, **infos: Any) -> dict[str, Any]:
         """Infos as Gymnasium batches them: beside each, under its name with a `_`, for which lanes it holds."""
-        return {
-            key: value
-            for name, info in infos.items()
-            for key, value in ((name, info), (f"_{name}", self._out(mask.clone())))
-        }
+        return {key: value for name, info in infos.items() for key, value in ((name, info), (f"_{name}", self._out(mask.clone())))}
 
 
 class FinalObservations(Sequence[Any]):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 import gymnasium as _gymnasium
 
 from pvg import protocols, task, tasks
 from pvg.game import Game, game
 
-__all__ = ["Game", "game", "protocols", "tasks"]
+__all__ = ["Game", "attack", "evaluate", "game", "protocols", "tasks"]
 
 for _name in task.tasks:
     _gymnasium.register(
@@ -16,3 +19,17 @@ for _name in task.tasks:
         vector_entry_point="pvg.envs.vector:GameVectorEnv",
         kwargs={"task": _name},
     )
+
+if TYPE_CHECKING:
+    from pvg.agents.attacks import best_response as attack
+    from pvg.agents.evaluation import evaluate
+
+_ABOVE = {"attack": ("pvg.agents.attacks", "best_response"), "evaluate": ("pvg.agents.evaluation", "evaluate")}
+
+
+def __getattr__(name: str) -> Any:
+    """What is measured lives above the games, and is imported when it is asked for."""
+    if name not in _ABOVE:
+        raise AttributeError(f"module 'pvg' has no attribute {name!r}")
+    module, thing = _ABOVE[name]
+    return getattr(importlib.import_module(module), thing)

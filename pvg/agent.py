@@ -50,9 +50,7 @@ class BatchAgent(Protocol):
 
 @dataclass(frozen=True)
 class LaneAgent:
-    """A scripted player: build(spec, role) makes the lane function act(s, tables, out) that writes its symbols into
-    `out`.
-    """
+    """A scripted player: build(spec, role) makes the lane function act(s, tables, out) that writes its symbols into `out`."""
 
     name: str
     build: Callable[[Spec, int], LaneFunction]
@@ -105,9 +103,7 @@ def _arguing_or_registered(spec: Spec, role: int, name: str) -> LaneFunction:
 
 
 def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
-    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time,
-    does.
-    """
+    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time, does."""
     honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
     slots = spec.slot[rows]
     count, cheat = len(dishonest), _one_of(dishonest)
@@ -185,9 +181,7 @@ def _cheating(spec: Spec, role: int) -> LaneFunction:
 
 for _agent in (
     LaneAgent("honest", lambda spec, role: _arguing(spec, role, []), "the textbook prover, whatever the truth"),
-    LaneAgent(
-        "dishonest", _cheating, "honest where the claim argued is true, else one of the dishonest provers, drawn"
-    ),
+    LaneAgent("dishonest", _cheating, "honest where the claim argued is true, else one of the dishonest provers, drawn"),
     LaneAgent("random", _random, "any symbols, uniformly; plays any role"),
     LaneAgent("reference", _reference, "the proof's own verifier: its questions and its check"),
 ):

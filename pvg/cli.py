@@ -25,6 +25,7 @@ from pvg.agents.evaluation import evaluate as measure
 from pvg.agents.experiment import REPORT, experiment
 from pvg.agents.networks import ProverNetwork, VerifierNetwork, networks
 from pvg.agents.report import Report, figure, table, write
+from pvg.game import checked_device
 from pvg.protocol import VERDICT, protocols
 from pvg.registry import Registry, unknown
 from pvg.spec import Spec, resolve
@@ -45,14 +46,10 @@ What = Literal["tasks", "protocols", "agents", "networks"]
 
 
 @app.command(name="list")
-def list_(
-    what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False
-) -> None:
+def list_(what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False) -> None:
     """What there is: tasks, protocols, scripted agents and network architectures, each with a line about it."""
     kinds: dict[str, Registry[Any]] = {"tasks": tasks, "protocols": protocols, "agents": agents, "networks": networks}
-    chosen = {
-        kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)
-    }
+    chosen = {kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)}
     if "agents" in chosen:
         chosen["agents"] |= _dishonest()
     if json:
@@ -88,9 +85,7 @@ def train(
 
 @app.command
 def evaluate(
-    who: Positional[
-        Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]
-    ],
+    who: Positional[Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]],
     env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's own if left out")] = None,
     protocol: Protocol = "prover_verifier",
     settings: Settings = (),
@@ -102,7 +97,7 @@ def evaluate(
 ) -> None:
     """Measure a verifier: a trained one from its checkpoint, or a scripted one by name."""
     asked = None if env is None else _spec(env, protocol, settings)
-    spec, verifier, prover = _verifier(who, asked, device)
+    spec, verifier, prover = _verifier(who, asked, checked_device(device))
     _refuse_existing(out)
     report = measure(verifier, spec, claims=claims, seed=seed, device=device, prover=prover)
     if out is not None:
@@ -122,9 +117,7 @@ def play(
     games: Annotated[int, arg(help="how many")] = 5,
     settings: Settings = (),
     seed: Annotated[int | None, arg(help="decides the games; a fresh one if left out")] = None,
-    out: Annotated[
-        Path | None, arg(help="new folder for games.json: what was said, your answers and the truth")
-    ] = None,
+    out: Annotated[Path | None, arg(help="new folder for games.json: what was said, your answers and the truth")] = None,
     json: Json = False,
 ) -> None:
     """Take a seat yourself: read what the prover says, judge it, and see the truth after."""
@@ -216,7 +209,7 @@ def _parameters(kind: type[Task], settings: tuple[str, ...]) -> Mapping[str, Any
     return chosen
 
 
-def _verifier(who: str, asked: Spec | None, device: str) -> tuple[Spec, Verifier, ProverNetwork | None]:
+def _verifier(who: str, asked: Spec | None, device: torch.device) -> tuple[Spec, Verifier, ProverNetwork | None]:
     """The verifier of a checkpoint (with its prover), or a scripted one."""
     if Path(who).suffix == ".pt" or Path(who).exists():
         spec, players = load_players(Path(who), device)
@@ -264,7 +257,7 @@ def _dishonest() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in tasks:
         for proof in tasks[name]().rules.proofs.values():
-            found |= {prover: f"a dishonest prover of {name}" for prover in proof.dishonest}
+            found |= dict.fromkeys(proof.dishonest, f"a dishonest prover of {name}")
     return {name: about for name, about in found.items() if name not in agents}
 
 

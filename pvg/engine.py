@@ -1,11 +1,8 @@
 """From rules to kernels: instantiates the template `pvg.lanes` for a game and launches it over lanes on a CPU or a GPU.
 
-CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below 256 lanes (where
-it is
-faster), with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel
-one
-takes torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not
-depend
+CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below 256 lanes (where it is
+faster), with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel one
+takes torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not depend
 on which runs. Machine code is kept on disk, under a name that hashes everything it was compiled from, in `$PVG_CACHE`
 (default: `pvg` in the user's cache folder); where that cannot be written, in memory only.
 """
@@ -79,9 +76,7 @@ class Kernels:
         return self._module.__name__
 
     def launch(self, name: str, device: torch.device, lanes: int, *arguments: Any) -> None:
-        """Run a kernel over all lanes; `arguments` are what the device's kernels take (NumPy arrays, device arrays,
-        integers).
-        """
+        """Run a kernel over all lanes; `arguments` are what the device's kernels take (NumPy arrays, device arrays, integers)."""
         if device.type == "cuda":
             stream = 0 if config.ENABLE_CUDASIM else _stream()
             blocks = (lanes + THREADS_PER_BLOCK - 1) // THREADS_PER_BLOCK
@@ -196,9 +191,7 @@ def _generated(spec: Spec, agents: Iterable[LaneAgent | None]) -> str:
     digest = ["h = GOLDEN"]
     digest += [line for f in spec.task.statement for line in _each(f, "h = mix(h + np.uint64({}) + GOLDEN)")]
     text = _function("clear_lane(s)", clear) + _function("statement_hash(s)", [*digest, "return h"])
-    text += _function(
-        "observe_lane(s, role, out)", [line for role in range(len(spec.roles)) for line in _observe(spec, role)]
-    )
+    text += _function("observe_lane(s, role, out)", [line for role in range(len(spec.roles)) for line in _observe(spec, role)])
     speaks = ["begin(s, SPEAK + role)"]
     for role, agent in enumerate(agents):
         speaks += [] if agent is None else [f"if role == {role}:", f"    agent_{role}(s, tables, out)"]
@@ -264,9 +257,7 @@ def _load(text: str, bound: Mapping[str, Any]) -> ModuleType:
     """Instantiate the template, as a file of the cache where one can be written, so that Numba keeps the machine code
     beside it.
     """
-    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{numba.__version__}|{np.__version__}".encode()).hexdigest()[
-        :24
-    ]
+    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{numba.__version__}|{np.__version__}".encode()).hexdigest()[:24]
     module = ModuleType(f"pvg_kernels_{digest}")
     module.__file__ = None
     path = _cache_folder() / f"{module.__name__}.py"
@@ -291,9 +282,7 @@ def _cache_folder() -> Path:
 
 
 def _fingerprint(thing: Any, seen: dict[int, int] | None = None) -> str:
-    """A text that changes whenever machine code compiled from `thing` would: code, constants, and all they name,
-    recursively.
-    """
+    """A text that changes whenever machine code compiled from `thing` would: code, constants, and all they name, recursively."""
     seen = {} if seen is None else seen
     function = getattr(thing, "py_func", thing)
     if inspect.isfunction(function):
@@ -302,11 +291,7 @@ def _fingerprint(thing: Any, seen: dict[int, int] | None = None) -> str:
         seen[id(function)] = len(seen)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         free = {name: cell.cell_contents for name, cell in cells.items()}
-        free |= {
-            name: function.__globals__[name]
-            for name in sorted(_names(function.__code__))
-            if name in function.__globals__
-        }
+        free |= {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
         return f"{_code(function.__code__)}({_fingerprint(free, seen)})"
     if isinstance(thing, Mapping):
         return ",".join(f"{key}={_fingerprint(value, seen)}" for key, value in thing.items())

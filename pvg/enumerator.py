@@ -58,9 +58,7 @@ class Enumerator:
         cast = tuple(agent if i == role else None for i in range(len(self.spec.roles)))
         kernel = kernels(self.spec, cast)
         width = len(self.alphabet(state, role))
-        for p, _ in self._branches(
-            state, lambda s: kernel.launch("speak", _CPU, 1, s, self._tables, self._mail, self._no)
-        ):
+        for p, _ in self._branches(state, lambda s: kernel.launch("speak", _CPU, 1, s, self._tables, self._mail, self._no)):
             yield p, tuple(int(symbol) for symbol in self._mail["act"][0, role, :width])
 
     def alphabet(self, state: State, role: int) -> list[int]:
@@ -92,9 +90,7 @@ class Enumerator:
             run(s)
             drawn = int(s["drawn"][0, 0])
             if drawn > s["tape"].shape[1]:
-                raise ValueError(
-                    f"tape={s['tape'].shape[1]}: {self.spec.task} under {self.spec.protocol} draws more often"
-                )
+                raise ValueError(f"tape={s['tape'].shape[1]}: {self.spec.task} under {self.spec.protocol} draws more often")
             arity = s["arity"][0, :drawn].astype(np.int64)
             digits = [int(digit) for digit in s["tape"][0, :drawn]]
             for name in ("drawn", "tape", "arity"):
@@ -170,9 +166,7 @@ def best_response(
     return value(list(deals)) / sum(p for p, _ in deals), plan
 
 
-def _joint(
-    tree: Enumerator, state: State, cast: Mapping[int, LaneAgent | Strategy]
-) -> Iterator[tuple[float, dict[int, Symbols]]]:
+def _joint(tree: Enumerator, state: State, cast: Mapping[int, LaneAgent | Strategy]) -> Iterator[tuple[float, dict[int, Symbols]]]:
     """Everything the cast's current speakers may say together, with its probability."""
     speakers = [role for role in tree.acting(state) if role in cast]
     options: list[list[tuple[float, Symbols]]] = []

@@ -45,9 +45,7 @@ class Field:
         if any(size < 0 for size in self.shape):
             raise ValueError(f"Field {self.name!r}: shape={self.shape} has a negative size")
         if self.axes and len(self.axes) != len(self.shape):
-            raise ValueError(
-                f"Field {self.name!r}: axes={self.axes} does not name the {len(self.shape)} dimensions of its shape"
-            )
+            raise ValueError(f"Field {self.name!r}: axes={self.axes} does not name the {len(self.shape)} dimensions of its shape")
         if not set(self.seen_by) <= set(EVERYONE):
             raise ValueError(f"Field {self.name!r}: seen_by={self.seen_by} may only name {EVERYONE}")
 

@@ -62,13 +62,11 @@ class Game:
     def __init__(self, spec: Spec, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0) -> None:
         if not 1 <= num_envs < 2**31:
             raise ValueError(f"num_envs={num_envs} is outside 1..2**31-1")
-        self.spec, self.num_envs, self.device = spec, num_envs, _device(device)
+        self.spec, self.num_envs, self.device = spec, num_envs, checked_device(device)
         home = torch.device("cpu") if config.ENABLE_CUDASIM else self.device
         self.bytes = torch.zeros((num_envs, spec.dtype.itemsize), dtype=torch.uint8, device=home)  # lane byte
         self._mailbox = torch.zeros((num_envs, spec.mail.itemsize), dtype=torch.uint8, device=home)
-        self.actions, self.reward, self.returns = (
-            _view(self._mailbox, spec.mail, name) for name in ("act", "reward", "returns")
-        )
+        self.actions, self.reward, self.returns = (_view(self._mailbox, spec.mail, name) for name in ("act", "reward", "returns"))
         self._all = torch.ones(num_envs, dtype=torch.bool, device=home)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=home)
         self._every = self._native(self._all)
@@ -78,9 +76,7 @@ class Game:
         self._mail = self._native(self._mailbox).view(spec.mail).reshape(num_envs)
         self._tables = spec.tables
         if self.device.type == "cuda" and not config.ENABLE_CUDASIM:
-            self._tables = self._native(torch.from_numpy(spec.tables.view(np.uint8).copy()).to(home)).view(
-                spec.tables.dtype
-            )
+            self._tables = self._native(torch.from_numpy(spec.tables.view(np.uint8).copy()).to(home)).view(spec.tables.dtype)
         elif config.DISABLE_JIT:
             records = (self._state, self._mail, self._tables)
             self._state, self._mail, self._tables = (array.view(np.recarray) for array in records)
@@ -111,14 +107,12 @@ class Game:
     # Playing.
 
     def step(self, actions: Tensor | None = None, hold: Tensor | None = None) -> Tensor:
-        """One turn in every lane that is neither over nor in `hold` (`lane` bool): its speakers say their rows of
-        `actions`.
+        """One turn in every lane that is neither over nor in `hold` (`lane` bool): its speakers say their rows of `actions`.
 
-        actions: `lane role position` of any integer type; None takes what is in the buffer. A symbol outside its
-            alphabet forfeits
-        the lane's game: the offender gets its role's minimum, the others 0, and the lane's `forfeit` names it.
-        Returns `lane role` float32, what this turn paid; a view that the next step overwrites. ValueError: shape,
-        dtype, device.
+        actions: `lane role position` of any integer type; None takes what is in the buffer. A symbol outside its alphabet
+            forfeits the lane's game: the offender gets its role's minimum, the others 0, and the lane's `forfeit` names it.
+        Returns `lane role` float32, what this turn paid; a view that the next step overwrites. ValueError: shape, dtype,
+        device.
         """
         if actions is not None:
             self.actions.copy_(self._symbols(actions, tuple(self.actions.shape)))
@@ -191,9 +185,7 @@ class Game:
                 said = agent.act(self.observe(role), self.acting[:, role] & ~hold)
                 self.actions[:, role, : said.symbols.shape[1]] = said.symbols
                 if said.belief is not None:
-                    self.field("belief").copy_(
-                        torch.where(self.acting[:, role] & ~hold, said.belief, self.field("belief"))
-                    )
+                    self.field("belief").copy_(torch.where(self.acting[:, role] & ~hold, said.belief, self.field("belief")))
             self.returns += self.step(hold=hold)
 
     def play(self, players: Mapping[str, Agent | str] | None = None) -> Tensor:
@@ -205,9 +197,7 @@ class Game:
         return self.advance(self.players(players))
 
     def players(self, named: Mapping[str, Agent | str] | None = None, seat: str | None = None) -> dict[str, Agent]:
-        """A player for every role but `seat`: those named (agents, or names of scripted ones), and the default
-        agents.
-        """
+        """A player for every role but `seat`: those named (agents, or names of scripted ones), and the default agents."""
         named = dict(named or {})
         for name in named:
             self.spec.role_index(name)
@@ -317,7 +307,8 @@ def _view(memory: Tensor, record: np.dtype[np.void], name: str) -> Tensor:
     return columns.unflatten(1, kind.shape) if kind.shape else columns[:, 0]
 
 
-def _device(device: str | torch.device) -> torch.device:
+def checked_device(device: str | torch.device) -> torch.device:
+    """The device games are to be played on; ValueError where there is none such, or nothing to compile for it with."""
     wanted = torch.device(device)
     if wanted.type not in ("cpu", "cuda"):
         raise ValueError(f"device={str(device)!r}: expected 'cpu' or 'cuda'")

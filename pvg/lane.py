@@ -1,14 +1,11 @@
 """What lane functions are made with: the compiler's decorator and the draw.
 
-A lane function is the rule of a game for one game, in plain scalar Python over a record `s` (the lane's state) and a
-record
-`tables` (read-only arrays shared by all lanes). The same source runs as a loop over lanes on the CPU, as a CUDA
-kernel, in
-Numba's CUDA simulator and, with NUMBA_DISABLE_JIT=1, in a debugger. It allocates nothing; sizes come from the record's
-type (`s.x.shape[0]` is a constant to the compiler); it draws boundedly often.
+A lane function is the rule of a game for one game, in plain scalar Python over a record `s` (the lane's state) and a record
+`tables` (read-only arrays shared by all lanes). The same source runs as a loop over lanes on the CPU, as a CUDA kernel, in
+Numba's CUDA simulator and, with NUMBA_DISABLE_JIT=1, in a debugger. It allocates nothing; sizes come from the record's type
+(`s.x.shape[0]` is a constant to the compiler); it draws boundedly often.
 
-Randomness is addressable: a draw is a hash of (seed, lane, episode, step of the game, who draws, how many draws
-    before), so
+Randomness is addressable: a draw is a hash of (seed, lane, episode, step of the game, who draws, how many draws before), so
 lane i plays the same game at any batch size, on any device, in any order. Source: splitmix64, Steele, Lea & Flood 2014.
 """
 

@@ -1,12 +1,9 @@
 """The loop every game runs, for one lane at a time: a template, instantiated once a game by `pvg.engine`.
 
-The names in capitals (the table as arrays) and the rules `sample`, `deal`, `after`, `pay`, `evidence`, and the
-generated
-`clear_lane`, `statement_hash`, `observe_lane`, `speak` are bound when the template is instantiated, which is why
-nothing here
-imports them and no type checker reads this file. Functions called `..._at` become kernels over all lanes: `state`
-holds the
-records, `i` is the lane, and a lane touches only row i of any array.
+The names in capitals (the table as arrays) and the rules `sample`, `deal`, `after`, `pay`, `evidence`, and the generated
+`clear_lane`, `statement_hash`, `observe_lane`, `speak` are bound when the template is instantiated, which is why nothing
+here imports them and no type checker reads this file. Functions called `..._at` become kernels over all lanes: `state`
+holds the records, `i` is the lane, and a lane touches only row i of any array.
 """
 
 OVER = -1
@@ -37,9 +34,7 @@ def speaker_of(s, row):
 
 @lane
 def deal_lane(s, tables):
-    """Deal the lane's next game. A statement outside the split is drawn again from the same stream, at most 4096
-    times.
-    """
+    """Deal the lane's next game. A statement outside the split is drawn again from the same stream, at most 4096 times."""
     s.episode += np.uint32(1)
     s.elapsed = 0
     begin(s, SAMPLE)

@@ -68,9 +68,7 @@ def marginal_leaks(task: Task, games: int = 200_000, seed: int = 0) -> Leak:
         right[i, j] = hits(*_joint(*columns[i], *columns[j], task.answers))
     best = max(right, key=lambda marginal: right[marginal])
     low, high = clopper_pearson(right[best], games - half, 1 - 0.05 / len(right))
-    method = (
-        f"largest of {len(right)} marginals, each fitted on {half} other games; Clopper-Pearson at 95% for all together"
-    )
+    method = f"largest of {len(right)} marginals, each fitted on {half} other games; Clopper-Pearson at 95% for all together"
     accuracy = Figure(right[best] / (games - half), low, high, games - half, method)
     return Leak(accuracy, tuple(names[i] for i in best), float(np.bincount(truth[half:]).max()) / (games - half))
 

@@ -78,8 +78,7 @@ def checked(verdicts: Tensor) -> Tensor:
     if not bool(fine.all()):
         bad = verdicts[~fine]
         raise NonFiniteVerdict(
-            f"verdict: expected a probability in [0, 1], got {bad[0].item()} (and {bad.numel() - 1} more); "
-            "the run is void"
+            f"verdict: expected a probability in [0, 1], got {bad[0].item()} (and {bad.numel() - 1} more); the run is void"
         )
     return verdicts
 

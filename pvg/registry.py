@@ -17,9 +17,7 @@ def unknown(kind: str, name: object, known: Iterable[str], listing: str) -> Unkn
     """The error for a name nobody registered: what was given, the nearest names, how to list all."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.4) or names[:5]
-    return UnknownName(
-        f"unknown {kind} {name!r}: nearest are {', '.join(near) or '(none registered)'}; {listing} lists all"
-    )
+    return UnknownName(f"unknown {kind} {name!r}: nearest are {', '.join(near) or '(none registered)'}; {listing} lists all")
 
 
 class Registry(Generic[T]):

@@ -52,9 +52,7 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """What a role sees: columns of one packed row of integers. 0 stands for "nothing heard yet" in columns with a
-    shift.
-    """
+    """What a role sees: columns of one packed row of integers. 0 stands for "nothing heard yet" in columns with a shift."""
 
     role: str
     columns: tuple[Column, ...]
@@ -171,9 +169,7 @@ class Spec:
         return found
 
     def choices(self, role: int) -> NDArray[np.int64]:
-        """How many symbols a role may have to choose from at each position, over all its turns; 1 where it never
-        speaks there.
-        """
+        """How many symbols a role may have to choose from at each position, over all its turns; 1 where it never speaks there."""
         rows = self.row_of(role)
         table = self.alphabet[rows[rows >= 0]]
         table = table[:, : max(1, int((table > 0).sum(axis=1).max(initial=0)))]
@@ -253,14 +249,8 @@ class Spec:
             for f in fields:
                 if me.seat in f.seen_by:
                     add(f, int(f.blank), origin)
-        heard = {
-            row.slot: row
-            for row in self.rows[::-1]
-            if row.slot is not None and me.name in (*row.speakers, *row.hearers)
-        }
-        names = [part.name for row in heard.values() for part in self.parts(row)] + [
-            column.field.name for column in columns
-        ]
+        heard = {row.slot: row for row in self.rows[::-1] if row.slot is not None and me.name in (*row.speakers, *row.hearers)}
+        names = [part.name for row in heard.values() for part in self.parts(row)] + [column.field.name for column in columns]
         for slot in sorted(heard):
             offset = 0
             for part in self.parts(heard[slot]):
@@ -303,9 +293,7 @@ def _check(spec: Spec) -> None:
     if not 2 <= spec.task.answers <= 126:
         raise ValueError(f"{spec.task}: answers={spec.task.answers} is outside 2..126")
     if spec.turns > 127 or spec.protocol.horizon > 65535:
-        raise ValueError(
-            f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)"
-        )
+        raise ValueError(f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)")
     if set(spec.first_row[1:] - spec.first_row[:-1]) & {0}:
         raise ValueError(f"{spec.protocol}: every turn up to {spec.turns - 1} needs a row")
     names = [f.name for f in (*spec.task.fields, *spec.protocol.fields)]

@@ -28,14 +28,12 @@ class Proof:
     dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
     check(s, tables): the reference verifier's verdict, from what the verifier sees alone.
     ask(s, tables, slot, out): the reference verifier's question.
-    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the
-        lane.
+    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the lane.
     proves: the answers the proof can prove.
     completeness, soundness_error: of `check`, against `honest` and against every prover; the second is a supremum where
         `exact`, else a bound.
     path: for proofs that list a computation's states: the names of the fields that hold the first state, the states
-        between,
-        and the last. Aligned along the axis `step` with the fields of the statement that have it first.
+        between, and the last. Aligned along the axis `step` with the fields of the statement that have it first.
     """
 
     kinds: Mapping[str, tuple[Field, ...]]
@@ -64,10 +62,8 @@ class TaskRules:
 class Task(ABC):
     """A distribution of statements with a known answer among 0..answers-1.
 
-    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and
-    bug
-    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and
-    scratch.
+    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and bug
+    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and scratch.
     """
 
     answers: ClassVar[int] = 2

@@ -139,9 +139,7 @@ def _text_round_trip(spec: Spec, seed: int) -> None:
         values = {f.name: game.field(f.name)[i].numpy() for f in fields}
         again = spec.task.parse(spec.task.render(values))
         for f in fields:
-            _require(
-                np.array_equal(again[f.name], values[f.name]), f"{spec.task}: {f.name!r} does not survive its text"
-            )
+            _require(np.array_equal(again[f.name], values[f.name]), f"{spec.task}: {f.name!r} does not survive its text")
     for kind, parts in (spec.proof.kinds if spec.proof else {}).items():
         symbols = np.array([part.high - 1 for part in parts for _ in range(part.size)], dtype=np.int32)
         text = spec.task.render_utterance(kind, parts, symbols)
@@ -154,7 +152,7 @@ def _stated_numbers_hold(spec: Spec, proof: Proof, games: int, seed: int) -> Non
     provers = [role.name for role in spec.roles if role.seat == "prover"]
     for prover in ("honest", *proof.dishonest):
         game = Game(spec, LANES, seed=seed)
-        players = game.players({name: prover for name in provers})
+        players = game.players(dict.fromkeys(provers, prover))
         accepted = n = 0
         for _ in range(max(1, games // LANES)):
             game.play(players)
@@ -181,9 +179,7 @@ def _ends_in_time_and_pays_no_less_than_the_minimum(spec: Spec, seed: int) -> No
     _require(steps <= spec.protocol.horizon, f"{spec.protocol}: took {steps} turns, horizon {spec.protocol.horizon}")
     for i, role in enumerate(spec.roles):
         least = float(returns[:, i].min())
-        _require(
-            least >= role.minimum, f"{spec.protocol}: {role.name} got {least}, less than its minimum {role.minimum}"
-        )
+        _require(least >= role.minimum, f"{spec.protocol}: {role.name} got {least}, less than its minimum {role.minimum}")
 
 
 def _finished_and_held_lanes_are_inert(spec: Spec, seed: int) -> None:

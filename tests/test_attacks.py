@@ -108,6 +108,7 @@ def test_exhaustive_search_asks_for_a_bounded_number_at_once_whatever_the_chunk(
     found = exhaustive(BlackBox(verdict), few, ALPHABET)
     assert (max(asked) <= chunk, sum(asked)) == (True, 4 * 3125)
     assert torch.equal(found[1], whole[1][:4])
+    assert torch.equal(ask(rough, few, found[0][:, None])[:, 0], found[1])
 
 
 def test_dynamic_programming_finds_what_exhaustive_search_finds(statement: Observation) -> None:
@@ -194,9 +195,7 @@ def test_the_queries_reported_are_those_a_black_box_counts(statement: Observatio
 def test_climbs_begin_at_the_starts_given(statement: Observation) -> None:
     best, values = exhaustive(Rough(), statement, ALPHABET)
     box = BlackBox(Rough().verdict)
-    found = best_response(
-        box, statement, SPEC, generator=seeded(), starts=best[:, None], restarts=0, sweeps=1, exact_limit=0
-    )
+    found = best_response(box, statement, SPEC, generator=seeded(), starts=best[:, None], restarts=0, sweeps=1, exact_limit=0)
     assert torch.allclose(found.values, values, atol=1e-6)
     with pytest.raises(ValueError, match=r"starts: expected \(40, R, 5\).*restarts=0"):
         best_response(box, statement, SPEC, generator=seeded(), restarts=0, exact_limit=0)
@@ -207,9 +206,7 @@ def test_climbs_begin_at_the_starts_given(statement: Observation) -> None:
 def test_a_search_depends_on_its_generator_and_touches_no_other(statement: Observation) -> None:
     before = torch.get_rng_state()
     found = [
-        best_response(
-            BlackBox(Rough().verdict), statement, SPEC, generator=seeded(s), restarts=1, sweeps=1, exact_limit=0
-        )
+        best_response(BlackBox(Rough().verdict), statement, SPEC, generator=seeded(s), restarts=1, sweeps=1, exact_limit=0)
         for s in (1, 1, 2)
     ]
     assert torch.equal(found[0].messages, found[1].messages)

@@ -50,9 +50,7 @@ def pvg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_help_explains_every_option(pvg: Any, command: tuple[str, ...]) -> None:
     status, out, _ = pvg(*command, "--help")
     assert status == 0
-    for word in {(): ["train", "play"], ("train",): ["--seed", "--device", "--out", "--json", "ENV_ID"]}.get(
-        command, ["--json"]
-    ):
+    for word in {(): ["train", "play"], ("train",): ["--seed", "--device", "--out", "--json", "ENV_ID"]}.get(command, ["--json"]):
         assert word in out or command == ()
 
 
@@ -100,9 +98,7 @@ def test_out_is_never_overwritten_silently(pvg: Any, tmp_path: Path) -> None:
 
 
 def test_reference_verifier_is_complete_and_sound(pvg: Any) -> None:
-    _, printed, _ = pvg(
-        "evaluate", "reference", "--env", "pvg/Arith-v0", "--set", "operations=3", "--claims", "50", "--json"
-    )
+    _, printed, _ = pvg("evaluate", "reference", "--env", "pvg/Arith-v0", "--set", "operations=3", "--claims", "50", "--json")
     report = json.loads(printed)
     assert report["completeness"]["value"] == 1
     assert report["best_response_soundness_error"]["value"] == 0

@@ -197,7 +197,7 @@ def test_claim_does_not_decide_the_split() -> None:
 
 
 def test_split_without_statements_is_refused() -> None:
-    with pytest.raises(ValueError, match="split='validation'.*has no"):
+    with pytest.raises(ValueError, match=r"split='validation'.*has no"):
         pvg.game(Bit(), EarlyDecision(), num_envs=10, split="validation")
 
 

@@ -43,7 +43,7 @@ def test_a_word_is_worth_nothing_until_its_speaker_is_known(seen: bool, worth: f
 def test_private_coin_halves_the_lie_and_a_leaked_one_does_not(leaks: bool, error: float) -> None:
     game = tree(Different(leaks), PrivateCoin())
     for truth, accepted in ((1, 1.0), (0, error)):
-        best, _ = best_response(game, "prover", {"verifier": REFERENCE}, given=lambda s: s["truth"][0] == truth)
+        best, _ = best_response(game, "prover", {"verifier": REFERENCE}, given=lambda s, truth=truth: s["truth"][0] == truth)
         assert best == pytest.approx(accepted)
 
 
@@ -85,5 +85,5 @@ def test_deals_are_the_distribution_that_is_played() -> None:
 
 
 def test_a_game_that_draws_past_the_tape_is_refused() -> None:
-    with pytest.raises(ValueError, match="tape=3: Arith.*draws more often"):
+    with pytest.raises(ValueError, match=r"tape=3: Arith.*draws more often"):
         next(Enumerator(resolve(Arith(operations=2, modulus=2), ProverVerifier()), tape=3).deals())

@@ -104,9 +104,7 @@ def test_a_coin_depends_on_seed_and_place_alone() -> None:
         ([0.9, 0.1], [0.5, 0.2], 0.7),  # 1/2 - 0 above 0.5, and nothing better
     ],
 )
-def test_the_threshold_is_the_middle_of_the_widest_best_gap(
-    honest: list[float], worst: list[float], threshold: float
-) -> None:
+def test_the_threshold_is_the_middle_of_the_widest_best_gap(honest: list[float], worst: list[float], threshold: float) -> None:
     assert best_threshold(torch.tensor(honest), torch.tensor(worst)) == pytest.approx(threshold)
 
 

@@ -17,10 +17,10 @@ from pvg.agents.networks import (
     StepCheckVerifier,
     TransformerVerifier,
     VerifierNetwork,
+    base,
     build,
     networks,
 )
-from pvg.agents.networks import base
 from pvg.agents.networks.base import sample
 from pvg.agents.networks.step_check import log_complement
 from pvg.protocols import ProverVerifier, Solo

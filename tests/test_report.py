@@ -35,9 +35,7 @@ PROVERS = ["random", "several_wrong_steps", "consistent_backwards", "true_transc
 def right(statement: Observation, messages: Tensor) -> Tensor:
     """Which steps hold: `B K step`."""
     op, x = statement["op"].long()[:, None], statement["x"].long()[:, None]
-    start, claim = (
-        statement[name].long()[:, None, None].expand(-1, messages.shape[1], 1) for name in ("start", "claim")
-    )
+    start, claim = (statement[name].long()[:, None, None].expand(-1, messages.shape[1], 1) for name in ("start", "claim"))
     states = torch.cat([start, messages.long(), claim], dim=2)
     return (states[:, :, :-1] + torch.where(op == 0, x, -x)) % 5 == states[:, :, 1:]
 
@@ -313,9 +311,7 @@ def test_the_figure_is_a_picture(reference: Report, tmp_path: Path) -> None:
         figure({}, tmp_path / "none.png")
 
 
-def test_without_matplotlib_the_figure_names_the_extra(
-    reference: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib_the_figure_names_the_extra(reference: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ValueError, match=r"prover-verifier-games\[plots\]"):
         figure({"reference": reference}, tmp_path / "figure.png")

@@ -128,8 +128,7 @@ def test_torch_returns_tensors_of_the_same_games(mode):
             assert (roles, how["truth"].tolist()) == (ended["forfeit"].tolist(), ended["truth"].tolist())
         if "final_obs" in one[4]:
             assert all(
-                same(seen, {k: v[i] for k, v in other[4]["final_obs"].items()})
-                for i, seen in enumerate(one[4]["final_obs"])
+                same(seen, {k: v[i] for k, v in other[4]["final_obs"].items()}) for i, seen in enumerate(one[4]["final_obs"])
             )
 
 
@@ -167,9 +166,7 @@ def test_disabled_leaves_finished_lanes_as_they_are():
     assert not reward.any()
     mask = np.arange(LANES) == 2
     fresh, _ = env.reset(options={"reset_mask": mask})
-    assert [
-        same({k: v[i] for k, v in fresh.items()}, {k: v[i] for k, v in seen.items()}) for i in range(LANES)
-    ] == list(~mask)
+    assert [same({k: v[i] for k, v in fresh.items()}, {k: v[i] for k, v in seen.items()}) for i in range(LANES)] == list(~mask)
     assert env.step(np.ones(LANES, int))[1].astype(bool).tolist() == mask.tolist()
 
 

@@ -21,11 +21,10 @@ SYMBOLS = "+-*"
 class Arith(Task):
     """Is y the value of ((x0 op1 x1) op2 x2) ... opn xn modulo m?
 
-    Statement: x0 (`start`), the operations (`op`, 0 is +, 1 is -, 2 is *) and x1..xn (`x`), uniform; a factor is never
-        0.
-    Claim: y is the value with probability 1/2, else uniform over the other m - 1 residues.
-    Proof `transcript`: the n - 1 results before the last; checked step by step, completeness 1, soundness error 0.
-    No feature of two fields or fewer tells the truth: x0 is uniform and every step is a bijection of the residues.
+    Statement: x0 (`start`), the operations (`op`, 0 is +, 1 is -, 2 is *) and x1..xn (`x`), uniform; a factor is never 0.
+    Claim: y is the value with probability 1/2, else uniform over the other m - 1 residues. Proof `transcript`: the n - 1
+    results before the last; checked step by step, completeness 1, soundness error 0. No feature of two fields or fewer
+    tells the truth: x0 is uniform and every step is a bijection of the residues.
 
     operations: n, 2..64. modulus: m, 2..127; prime if `multiplication`.
     """
@@ -121,7 +120,7 @@ class Arith(Task):
             state = np.int64(s.start)
             for j in range(n - 1):
                 state = apply(np.int64(s.op[j]), state, np.int64(s.x[j]))
-                if j == first or j == second or draw(s, 4) == 0:
+                if j in (first, second) or draw(s, 4) == 0:
                     state = another(s, state)
                 out[j] = state
 

@@ -1,0 +1,317 @@
+"""Losses against numbers worked out by hand; then imitation, adversarial training and self-play on small games."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from toys import Bit, DrawnSpeaker, EarlyDecision
+
+import pvg
+from pvg.agent import Observation, find_agent
+from pvg.agents.adversarial import replace_worst
+from pvg.agents.attacks import best_response
+from pvg.agents.config import TrainConfig, schedule
+from pvg.agents.imitation import truth_loss, verdict_figures
+from pvg.agents.networks import StepCheckVerifier, VerifierNetwork, build
+from pvg.agents.play import deal, play
+from pvg.agents.ppo import advantages, masked_mean, ppo_loss, returns
+from pvg.agents.team import assemble
+from pvg.agents.training import train
+from pvg.protocol import Protocol
+from pvg.protocols import ProverVerifier, Solo
+from pvg.spec import resolve
+from pvg.tasks.arith import Arith
+
+SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
+QUICK = TrainConfig(lanes=128, imitation_updates=60, adversarial_updates=30, seed=1)
+ALL = torch.ones(2, dtype=torch.bool)
+
+
+def close(actual: Tensor, expected: list[float] | list[list[float]] | float) -> None:
+    torch.testing.assert_close(actual, torch.tensor(expected))
+
+
+# Pure functions.
+
+
+def test_a_return_is_the_sum_of_rewards_still_to_come() -> None:
+    close(returns(torch.tensor([[1.0, 0.0], [2.0, 5.0], [-4.0, 1.0]])), [[-1.0, 6.0], [-2.0, 6.0], [-4.0, 1.0]])
+
+
+def test_a_masked_mean_looks_at_nothing_outside_its_mask() -> None:
+    values = torch.tensor([1.0, math.nan, 3.0, -math.inf])
+    close(masked_mean(values, torch.tensor([True, False, True, False])), 2.0)
+    close(masked_mean(values, torch.zeros(4, dtype=torch.bool)), 0.0)
+
+
+def test_advantages_are_returns_less_values_made_mean_zero_and_variance_one_where_the_role_acts() -> None:
+    reward = torch.tensor([[0.0, 9.0], [3.0, 1.0]])
+    value = torch.tensor([[1.0, 50.0], [0.0, 2.0]])
+    acting = torch.tensor([[True, False], [True, True]])
+    # Returns less values are 2, 3, -1 where it acts: mean 4/3, variance 26/9.
+    deviation = math.sqrt(26 / 9)
+    expected = [[(2 - 4 / 3) / deviation, 0.0], [(3 - 4 / 3) / deviation, (-1 - 4 / 3) / deviation]]
+    close(advantages(reward, value, acting), expected)
+
+
+def test_equal_advantages_are_zero() -> None:
+    assert advantages(torch.ones(1, 5), torch.zeros(1, 5), torch.ones(1, 5, dtype=torch.bool)).abs().max() == 0
+
+
+def test_ppo_loss_takes_the_worse_of_the_clipped_and_the_plain_ratio() -> None:
+    ratio = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.1, 7.0])
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0, 100.0])
+    acting = torch.tensor([True] * 5 + [False])
+    # min(1.5, 1.2), min(-1.5, -1.2), min(0.5, 0.8), min(-0.5, -0.8), min(2.2, 2.2): 1.2, -1.5, 0.5, -0.8, 2.2.
+    close(ppo_loss(ratio.log(), torch.zeros(6), advantage, acting, clip=0.2), -1.6 / 5)
+
+
+def test_ppo_has_no_gradient_past_the_clip_and_none_where_the_role_does_not_act() -> None:
+    log_prob = torch.tensor([1.0, -1.0, 0.0, 0.0], requires_grad=True)
+    old = torch.tensor([0.0, 0.0, 0.0, -math.inf])
+    advantage = torch.tensor([1.0, -1.0, 3.0, 5.0])
+    acting = torch.tensor([True, True, True, False])
+    (gradient,) = torch.autograd.grad(ppo_loss(log_prob, old, advantage, acting, 0.2), log_prob)
+    close(gradient, [0.0, 0.0, -1.0, 0.0])
+
+
+def test_truth_loss_is_the_mean_surprise_at_the_truth() -> None:
+    log_probs = torch.tensor([[0.25, 0.75], [0.5, 0.5], [0.9, 0.1]]).log()
+    loss = truth_loss(log_probs, torch.tensor([1, 0, 1]), torch.tensor([True, True, False]))
+    close(loss, -(math.log(0.75) + math.log(0.5)) / 2)
+
+
+def test_figures_of_verdicts_are_split_by_the_truth() -> None:
+    log_probs = torch.tensor([[0.25, 0.75], [0.4, 0.6], [0.9, 0.1], [0.0, 1.0]]).log()
+    mask = torch.tensor([True, True, True, False])
+    figures = verdict_figures(log_probs, torch.tensor([1, 0, 0, 0]), mask)
+    close(torch.stack(list(figures.values())), [2 / 3, 0.75, 0.35])
+
+
+def test_the_learning_rate_rises_then_falls_to_two_percent() -> None:
+    rates = [schedule(update, 400) for update in range(400)]
+    assert rates[:3] == pytest.approx([1 / 41, 2 / 41, 3 / 41])
+    assert max(rates) == rates[40] == 1
+    assert rates[220] == pytest.approx(0.51)
+    assert rates[-1] == pytest.approx(0.02, abs=1e-4)
+    assert 0 < schedule(0, 1) <= 1
+
+
+# Games with what was said.
+
+
+def test_played_games_hold_what_each_role_saw_said_and_was_paid() -> None:
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=50)
+    deal(game, "a name")
+    prover = game.observe("prover").packed
+    seen = play(game, game.players({"prover": "honest"}), ["prover", "verifier"])
+    assert seen["prover"].packed[0].equal(prover)
+    assert seen["prover"].symbols[0].equal(game.field("said")[:, 0, :2].int())
+    assert seen["verifier"].packed[0].equal(game.observe("verifier").packed)
+    assert seen["verifier"].symbols[0, :, 0].equal(game.field("verdict").int())
+    assert all(bool(part.acting.all()) and len(part.packed) == 1 for part in seen.values())
+    accepted = (game.field("verdict") == 1).float()
+    assert seen["prover"].reward[0].equal(accepted)
+    assert seen["verifier"].reward[0].equal(torch.ones(50))
+
+
+def test_a_name_deals_the_same_games_again_and_another_name_others() -> None:
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=50)
+    dealt = []
+    for name in (("imitation", 1), ("imitation", 1), ("imitation", 2), ("selfplay", 1)):
+        deal(game, 0, *name)
+        dealt.append(game.observe("prover").packed)
+    assert dealt[0].equal(dealt[1])
+    assert not dealt[0].equal(dealt[2])
+    assert not dealt[0].equal(dealt[3])
+
+
+def test_rewards_are_credited_to_the_turn_that_came_before_them() -> None:
+    game = pvg.game(Bit(), EarlyDecision(), num_envs=200)
+    deal(game, 0)
+    seen = play(game, game.players({"prover": "honest", "verifier": "random"}), ["verifier"])["verifier"]
+    first, second = seen.acting[1], seen.acting[3]
+    waited = seen.symbols[1, :, 0] == 2
+    assert 0 < int(waited.sum()) < 200
+    assert second.equal(first & waited)
+    assert bool((seen.reward[1][waited] == -0.25).all())
+    total = seen.reward.sum(0)
+    right = game.field("verdict") == game.field("truth")
+    unsure = game.field("verdict") == 2
+    expected = torch.where(unsure, 0.0, torch.where(right, 1.0, -1.0)) - 0.25 * waited
+    torch.testing.assert_close(total, expected)
+
+
+# Learning.
+
+
+@pytest.fixture(scope="module")
+def trained() -> VerifierNetwork:
+    return train(SPEC, QUICK, progress=False).verifier
+
+
+def exact(verifier: VerifierNetwork, claims: int = 200) -> tuple[float, float]:
+    """Completeness and best-response soundness error on fresh games."""
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=2 * claims, seed=12345)
+    game.play({"prover": "honest"})
+    statement, true = game.observe("verifier"), game.field("truth") == 1
+    honest = verifier.verdict(statement, statement["partial"][:, None])[:, 0]
+    false = Observation(statement.packed[~true], statement.view)
+    found = best_response(verifier, false, SPEC, generator=torch.Generator())
+    assert found.exact
+    return float(honest[true].mean()), float(found.values.mean())
+
+
+def test_imitation_and_adversarial_training_make_a_complete_and_sound_verifier(trained: VerifierNetwork) -> None:
+    completeness, error = exact(trained)
+    assert completeness > 0.98
+    assert error < 0.02
+
+
+@pytest.mark.parametrize(("name", "updates"), [("mlp", 150), ("transformer", 150)])
+def test_imitation_teaches_verifiers_without_structure(name: str, updates: int) -> None:
+    config = replace(QUICK, network=name, imitation_updates=updates, adversarial_updates=0, imitation_seats="verifier")
+    history = train(resolve(Arith(2, 2), ProverVerifier()), config, progress=False).history
+    accuracy = float(history[-1]["accuracy"])
+    assert accuracy > 0.95
+    assert abs(float(history[0]["accuracy"]) - 0.5) < 0.2
+
+
+@pytest.mark.parametrize("name", ["mlp", "step_check", "transformer"])
+def test_imitation_teaches_provers_the_honest_proof(name: str) -> None:
+    config = replace(QUICK, network=name, imitation_updates=200, adversarial_updates=0, imitation_seats="prover")
+    trained = train(SPEC, config, progress=False)
+    assert trained.prover is not None
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=400, seed=9)
+    game.play({"prover": trained.prover, "verifier": "reference"})
+    true = game.field("truth") == 1
+    accepted = float((game.field("verdict")[true] == 1).float().mean())
+    assert accepted > 0.9
+
+
+def test_imitation_shows_provers_true_sides_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(QUICK, lanes=64)
+    team = assemble(SPEC, config)
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=64)
+    deal(game, 0)
+    seen = play(game, game.players({"prover": "dishonest"}), ["prover"])["prover"]
+    true = game.field("truth") == 1
+    from pvg.agents import imitation
+
+    losses = []
+    monkeypatch.setattr(type(team.learners["prover"]), "step", lambda self, loss, rate: losses.append(loss))
+    imitation.learn_honesty(team.learners["prover"], seen, game, 0.1)
+    log_prob, _ = team.players["prover"].evaluate(seen.packed[0], seen.symbols[0])
+    torch.testing.assert_close(losses[0], -log_prob[true].mean())
+
+
+def test_adversarial_training_puts_the_best_message_in_place_of_its_share_of_false_claims(
+    trained: VerifierNetwork,
+) -> None:
+    game = pvg.game(SPEC.task, SPEC.protocol, num_envs=400)
+    deal(game, 0)
+    seen = play(game, game.players({"prover": "random"}), ["verifier"])["verifier"]
+    truth, view = game.field("truth"), trained.view
+    verifier = build("step_check", SPEC, "verifier", seed=8)
+    assert isinstance(verifier, StepCheckVerifier)
+    config = replace(QUICK, adversarial_share=0.75)
+    packed = replace_worst(verifier, seen, truth, config, torch.Generator()).packed[0]
+    changed = (packed != seen.packed[0]).any(1)
+    false = (truth != 1).nonzero()[:, 0]
+    searched = false[: round(0.75 * len(false))]
+    assert set(changed.nonzero()[:, 0].tolist()) <= set(searched.tolist())
+    assert int(changed.sum()) > 0.8 * len(searched)
+    best = best_response(verifier, Observation(packed[searched], view), SPEC, generator=torch.Generator()).values
+    now = verifier.log_probs(packed[searched])[:, 1].exp()
+    torch.testing.assert_close(now, best)
+    assert packed[truth == 1].equal(seen.packed[0][truth == 1])
+
+
+def test_the_control_of_adversarial_training_is_imitation() -> None:
+    config = replace(QUICK, imitation_updates=0, adversarial_updates=5, imitation_seats="verifier", lanes=16)
+    control = train(SPEC, replace(config, adversarial_share=0.0), progress=False)
+    searched = train(SPEC, config, progress=False)
+    weights = [torch.cat([p.flatten() for p in run.verifier.parameters()]) for run in (control, searched)]
+    assert not weights[0].equal(weights[1])
+    assert control.history[0]["verifier_loss"] != searched.history[0]["verifier_loss"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "step_check", "transformer"])
+def test_solo_learns_nothing_of_a_claim_that_needs_a_proof_but_runs_all_phases(name: str) -> None:
+    config = replace(QUICK, network=name, lanes=32, imitation_updates=3, adversarial_updates=3, selfplay_updates=3)
+    done = train(resolve(SPEC.task, Solo()), replace(config, selfplay_seats="both"), progress=False)
+    assert done.prover is None
+    assert [row["phase"] for row in done.history] == [p for p in ("imitation", "adversarial", "selfplay") for _ in "12"]
+
+
+def test_self_play_of_the_prover_leaves_the_verifier_and_still_convinces_it() -> None:
+    # An untrained prover first: what self-play adds must come from the verdicts alone.
+    config = replace(QUICK, imitation_seats="verifier", selfplay_updates=0)
+    before = train(SPEC, config, progress=False)
+    after = train(SPEC, replace(config, selfplay_updates=150, selfplay_learning_rate=1e-2), progress=False)
+    weights = [torch.cat([p.flatten() for p in run.verifier.parameters()]) for run in (before, after)]
+    assert weights[0].equal(weights[1])
+    played = [row for row in after.history if row["phase"] == "selfplay"]
+    assert float(played[0]["accepted_true"]) < 0.4
+    assert float(played[-1]["accepted_true"]) > 0.9
+    assert float(played[-1]["accepted_false"]) < 0.1
+
+
+def test_self_play_of_the_verifier_learns_from_rewards() -> None:
+    task = Arith(2, 2)
+    config = replace(QUICK, imitation_updates=60, imitation_seats="prover", adversarial_updates=0)
+    config = replace(config, selfplay_seats="verifier", selfplay_updates=200, selfplay_learning_rate=1e-2)
+    history = train(resolve(task, ProverVerifier()), config, progress=False).history
+    assert float(history[-1]["accuracy"]) > 0.9
+
+
+@pytest.mark.parametrize("protocol", [EarlyDecision(), DrawnSpeaker()], ids=lambda p: type(p).__name__)
+def test_every_phase_but_the_search_runs_on_games_of_several_turns_or_speakers(protocol: Protocol) -> None:
+    config = TrainConfig(network="mlp", lanes=64, imitation_updates=3, adversarial_updates=3, adversarial_share=0)
+    config = replace(config, selfplay_updates=3, selfplay_seats="both", log_every=1)
+    history = train(resolve(Bit(), protocol), config, progress=False).history
+    assert len(history) == 9
+    assert all(math.isfinite(float(value)) for row in history for name, value in row.items() if name != "phase")
+
+
+def test_a_merlin_learns_to_tell_and_a_morgana_to_mislead() -> None:
+    spec = resolve(Bit(erased=False), DrawnSpeaker(seen=True))
+    config = TrainConfig(network="mlp", width=32, lanes=256, imitation_updates=100, imitation_seats="both")
+    trained = train(spec, replace(config, adversarial_updates=0), progress=False)
+    game = pvg.game(spec.task, spec.protocol, num_envs=400, seed=3)
+    game.play({"merlin": trained.players["merlin"], "morgana": "random", "verifier": "reference"})
+    honest = game.field("speaker") == 0
+    assert float((game.field("verdict") == game.field("truth"))[honest].float().mean()) > 0.95
+
+
+def test_training_leaves_global_randomness_alone() -> None:
+    state = torch.get_rng_state()
+    train(SPEC, replace(QUICK, imitation_updates=2, adversarial_updates=2, selfplay_updates=2), progress=False)
+    assert torch.get_rng_state().equal(state)
+
+
+def test_the_same_seed_trains_the_same_players_and_another_seed_others() -> None:
+    config = replace(QUICK, lanes=16, imitation_updates=3, adversarial_updates=2, selfplay_updates=3)
+    runs = [train(SPEC, replace(config, seed=seed), progress=False).players for seed in (4, 4, 5)]
+    weights = [torch.cat([p.flatten() for who in run.values() for p in who.parameters()]) for run in runs]
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
+
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("lanes", 1), ("imitation_updates", -1), ("adversarial_share", 1.5), ("clip", -0.1), ("seed", -1), ("epochs", 0)],
+)
+def test_a_setting_out_of_range_is_refused_by_name(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field}={value}"):
+        replace(QUICK, **{field: value})
+
+
+def test_an_unknown_network_is_refused_before_anything_is_made() -> None:
+    with pytest.raises(ValueError, match="nearest are step_check"):
+        TrainConfig(network="stepcheck")
