@@ -23,7 +23,7 @@ from pvg.game import Game
 from pvg.verifier import message_columns
 
 
-def train_against_best(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures:
+def train_against_best(team: Team, game: Game, config: TrainConfig, pace: float) -> Figures:
     """One update of each verifier on the games dealt; where no message is heard it is one of imitation."""
     learners = team.seated("verifier")
     seen = play(game, game.players({r.name: "dishonest" for r in game.spec.roles if r.seat == "prover"}), learners)
@@ -33,7 +33,7 @@ def train_against_best(team: Team, game: Game, config: TrainConfig, rate: float)
         heard, truth = seen[role], game.field("truth")
         if config.adversarial_share > 0 and len(message_columns(learner.player.view)) > 0:
             heard = replace_worst(learner.player, heard, truth, config, team.generator)
-        figures[f"{role}_loss"], accuracy = learn_truth(learner, heard, truth, rate)
+        figures[f"{role}_loss"], accuracy = learn_truth(learner, heard, truth, pace)
         figures |= accuracy
     return figures
 

@@ -137,9 +137,7 @@ def _name(registry: Registry[Any], thing: object) -> str:
         if registry[name] is type(thing):
             return name
     kind = type(thing).__name__
-    raise ValueError(
-        f"{registry.kind} {kind} has no name a checkpoint could hold: register it with @{registry.kind}s.register"
-    )
+    raise ValueError(f"{registry.kind} {kind} has no name a checkpoint could hold: register it with @{registry.kind}s.register")
 
 
 def _parameters(thing: Any) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class TrainConfig:
 
     network: str = "step_check"
     """Architecture of every learned player; `pvg list networks` says what each is."""
+    prover_network: str | None = None
+    """Another architecture for the prover's seats."""
     width: int | None = None
     """Width of its layers; None: the network's own."""
     layers: int | None = None
@@ -54,7 +56,7 @@ class TrainConfig:
     """Whose players self-play trains; the others stay as they are."""
     selfplay_learning_rate: float = 1e-3
     """Of Adam in self-play, with the same schedule."""
-    epochs: int = 2
+    epochs: int = 4
     """PPO: passes over each update's games."""
     minibatches: int = 2
     """PPO: parts of a pass."""
@@ -72,7 +74,8 @@ class TrainConfig:
     """cpu or cuda."""
 
     def __post_init__(self) -> None:
-        networks[self.network]
+        for seat in ("prover", "verifier"):
+            networks[self.network_of(seat)]
         least = {"lanes": 2, "epochs": 1, "minibatches": 1, "log_every": 1, "checkpoint_every": 1, "search_sweeps": 1}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -97,11 +100,9 @@ class TrainConfig:
             "selfplay": self.selfplay_updates,
         }[phase]
 
-    def rate(self, phase: Phase, update: int) -> float:
-        """The learning rate of an update of a phase."""
-        own = networks[self.network].learning_rate if self.learning_rate is None else self.learning_rate
-        highest = self.selfplay_learning_rate if phase == "selfplay" else own
-        return highest * schedule(update, self.updates(phase))
+    def network_of(self, seat: str) -> str:
+        """The name of a seat's network."""
+        return self.prover_network or self.network if seat == "prover" else self.network
 
 
 def schedule(update: int, total: int) -> float:

@@ -22,7 +22,6 @@ from pvg.spec import Spec, resolve
 from pvg.task import tasks
 from pvg.verifier import Verifier, message_columns
 
-_TRUE_LANES = 2**32  # where the lanes of true claims begin, so that no true and false claim come from one lane
 _DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
 
 
@@ -56,8 +55,7 @@ class Claims:
 
 def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch.device = "cpu") -> Claims:
     """`count` true or false claims of `seed`; ValueError where the task deals next to none."""
-    who, dealer = seats(spec), Game(spec, count, device)
-    dealer.seed(seed, _TRUE_LANES if truth else 0)
+    who, dealer = seats(spec), Game(spec, count, device, seed)
     for _ in range(_DEALS):
         wrong = (dealer.field("truth") == 1) != truth
         if not bool(wrong.any()):
@@ -216,9 +214,7 @@ def evaluate(
 
     def attacked(where: Spec, count: int) -> Attacks:
         false = deal(where, False, count, seed, device)
-        return attack(
-            verifier, false, {name: outcome(verifier, false, p) for name, p in attackers.items()}, search, seed
-        )
+        return attack(verifier, false, {name: outcome(verifier, false, p) for name, p in attackers.items()}, search, seed)
 
     accepted = outcome(verifier, deal(validation, True, validation_claims, seed, device), honest)
     worst = attacked(validation, validation_claims).worst()

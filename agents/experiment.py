@@ -33,9 +33,7 @@ def experiment(
     """
     started = time.perf_counter()
     trained = train(replace(spec, split="train"), config, out, resume=resume, progress=progress)
-    report = evaluate(
-        trained.verifier, spec, claims=claims, seed=config.seed, device=config.device, prover=trained.prover
-    )
+    report = evaluate(trained.verifier, spec, claims=claims, seed=config.seed, device=config.device, prover=trained.prover)
     if trained.prover is not None:
         report = replace(report, solo_accuracy=solo(spec, config, claims, progress))
     report = replace(report, seconds=time.perf_counter() - started)

@@ -19,7 +19,7 @@ def truth_loss(log_probs: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return -masked_mean(log_probs.gather(1, truth.long()[:, None])[:, 0], mask)
 
 
-def imitate(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures:
+def imitate(team: Team, game: Game, config: TrainConfig, pace: float) -> Figures:
     """One update on the games dealt: cross-entropy against the truth, and against what the honest prover says.
 
     Provers are shown true sides only. On a false side there is no one way to argue, and a network that cannot tell a
@@ -30,22 +30,22 @@ def imitate(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures
     figures: Figures = {}
     for role, learner in learners.items():
         if isinstance(learner.player, VerifierNetwork):
-            loss, accuracy = learn_truth(learner, seen[role], game.field("truth"), rate)
+            loss, accuracy = learn_truth(learner, seen[role], game.field("truth"), pace)
             figures |= accuracy
         else:
-            loss = learn_honesty(learner, seen[role], game, rate)
+            loss = learn_honesty(learner, seen[role], game, pace)
         figures[f"{role}_loss"] = loss
     return figures
 
 
-def learn_truth(learner: Learner, seen: Experience, truth: Tensor, rate: float) -> tuple[Tensor, Figures]:
+def learn_truth(learner: Learner, seen: Experience, truth: Tensor, pace: float) -> tuple[Tensor, Figures]:
     """One step of a verifier on what it heard; its loss, and its figures before the step."""
     assert isinstance(learner.player, VerifierNetwork)
     turns = len(seen.packed)
     truth, acting = truth.repeat(turns), seen.acting.flatten()
     log_probs = learner.player.log_probs(seen.packed.flatten(0, 1))
     loss = truth_loss(log_probs, truth, acting)
-    learner.step(loss, rate)
+    learner.step(loss, pace * learner.learning_rate)
     return loss.detach(), verdict_figures(log_probs.detach(), truth, acting)
 
 
@@ -59,11 +59,11 @@ def verdict_figures(log_probs: Tensor, truth: Tensor, mask: Tensor) -> Figures:
     }
 
 
-def learn_honesty(learner: Learner, seen: Experience, game: Game, rate: float) -> Tensor:
+def learn_honesty(learner: Learner, seen: Experience, game: Game, pace: float) -> Tensor:
     """One step of a prover on what the honest prover said where it argued a true side; its loss."""
     role = learner.player.role
     honest = seen.acting & (game.field("side")[:, role] == game.field("truth"))
     log_prob, _ = learner.player.evaluate(seen.packed.flatten(0, 1), seen.symbols.flatten(0, 1))
     loss = -masked_mean(log_prob, honest.flatten())
-    learner.step(loss, rate)
+    learner.step(loss, pace * learner.learning_rate)
     return loss.detach()

@@ -112,25 +112,23 @@ def table(reports: Report | Mapping[str, Report]) -> Table:
 
 def _in_full(report: Report) -> Table:
     forfeited = sum(report.forfeits.values())
+    error = report.randomised.best_response_soundness_error
     out = Table(
         title=escape(f"{report.env}, {report.protocol}: {report.task}, {report.split} claims, seed {report.seed}"),
         caption="Shares of claims accepted, with one-sided 95 % bounds. Randomised: a claim is accepted with the "
         "probability the verifier gives. At the threshold: it is accepted from that probability on; the threshold was "
-        f"chosen on validation claims. {_PLAIN} Games forfeited, not counted: {forfeited}.",
+        f"chosen on validation claims. Best response: {_how(error)}. {_PLAIN} Games forfeited, not counted: {forfeited}.",
         title_justify="left",
         caption_justify="left",
     )
-    out.add_column("share accepted", no_wrap=True)
-    out.add_column("randomised", no_wrap=True)
-    out.add_column(f"at {report.threshold:.4g}", justify="right", no_wrap=True)
-    out.add_column("n", justify="right", no_wrap=True)
-    out.add_column("of what, and how")
+    for column in ("share accepted", "randomised", f"at {report.threshold:.4g}", "n"):
+        out.add_column(column, no_wrap=True, justify="right" if column == "n" or column.startswith("at ") else "left")
     at_threshold = _rows(report.at_threshold)
     for name, shown in _rows(report.randomised).items():
-        out.add_row(escape(name), _shown(shown), f"{at_threshold[name].value:.4f}", f"{shown.n:,}", _how(shown))
+        out.add_row(escape(name), _shown(shown), f"{at_threshold[name].value:.4f}", f"{shown.n:,}")
     if report.solo_accuracy is not None:
         solo = report.solo_accuracy
-        out.add_row("solo accuracy", _shown(solo), "", f"{solo.n:,}", _how(solo))
+        out.add_row("solo accuracy (no message)", _shown(solo), "", f"{solo.n:,}")
     return out
 
 
@@ -152,25 +150,26 @@ def _rows(figures: Figures) -> dict[str, Figure]:
 
 
 def _compared(reports: Mapping[str, Report]) -> Table:
+    errors = [report.randomised.best_response_soundness_error for report in reports.values()]
+    methods = "; ".join(dict.fromkeys(_how(error) for error in errors))
     out = Table(
-        title="Shares of claims accepted (randomised decision), with one-sided 95 % bounds",
+        title="Shares of claims accepted (randomised decision), with the one-sided 95 % bound that matters",
         caption="Completeness: of true claims, honest prover. Provers: of false claims, the best scripted or learned "
         "prover for each. Best response: of false claims, the best message for each; at least: a lower bound, from the "
-        f"best message found. J: completeness - best response. {_PLAIN}",
+        f"best message found. J: completeness - best response. n = {max(error.n for error in errors):,} claims a figure. "
+        f"Best response: {methods}. {_PLAIN}",
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("verifier", "completeness", "provers", "best response", "J", "n", "queries"):
-        out.add_column(column, justify="right" if column in ("J", "n", "queries") else "left")
+    for column in ("verifier", "completeness", "provers", "best response", "J"):
+        out.add_column(column, no_wrap=column == "verifier", justify="right" if column == "J" else "left")
     for name, report in reports.items():
         f = report.randomised
         union, error = f.union_of_provers, f.best_response_soundness_error
-        searched = ("" if report.exact else "at least ") + _shown(error)
-        scripted = "none" if union is None else _shown(union)
-        queries = f"{report.queries['search']:,}"
-        out.add_row(
-            escape(name), _shown(f.completeness), scripted, searched, f"{f.J.value:.3f}", f"{error.n:,}", queries
-        )
+        scripted = "none" if union is None else f"{union.value:.3f} (<{union.high:.3f})"
+        searched = f"{error.value:.3f} (<{error.high:.3f})" if report.exact else f"at least {error.value:.3f}"
+        complete = f"{f.completeness.value:.3f} (>{f.completeness.low:.3f})"
+        out.add_row(escape(name), complete, scripted, searched, f"{f.J.value:.3f}")
     return out
 
 

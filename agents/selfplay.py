@@ -13,16 +13,14 @@ from pvg.agents.team import Learner, Team, descend
 from pvg.game import Game
 
 
-def play_and_learn(team: Team, game: Game, config: TrainConfig, rate: float) -> Figures:
+def play_and_learn(team: Team, game: Game, config: TrainConfig, pace: float) -> Figures:
     """One update of the seats in self-play on the games dealt, played by all learned players with each other."""
     learners = team.seated(config.selfplay_seats)
     seen = play(game, team.players, learners)
-    figures = outcome_figures(game)
+    figures, rate = outcome_figures(game), pace * config.selfplay_learning_rate
     for role, learner in learners.items():
         figures[f"{role}_return"] = masked_mean(returns(seen[role].reward)[0], seen[role].acting[0])
-        figures |= {
-            f"{role}_{name}": x for name, x in improve(learner, seen[role], config, rate, team.generator).items()
-        }
+        figures |= {f"{role}_{name}": x for name, x in improve(learner, seen[role], config, rate, team.generator).items()}
     return figures
 
 
@@ -38,9 +36,7 @@ def outcome_figures(game: Game) -> Figures:
     }
 
 
-def improve(
-    learner: Learner, seen: Experience, config: TrainConfig, rate: float, generator: torch.Generator
-) -> Figures:
+def improve(learner: Learner, seen: Experience, config: TrainConfig, rate: float, generator: torch.Generator) -> Figures:
     """PPO on one role's part of the games: `epochs` passes over the lanes in random minibatches."""
     turns, lanes = seen.acting.shape
     with torch.no_grad():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pvg.agents.config import TrainConfig
-from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork, build
+from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork, build, networks
 from pvg.agents.networks.mlp import OneHot, column_highs, perceptron
 from pvg.spec import Spec, View
 
@@ -34,15 +34,16 @@ class Critic(nn.Module):
 
 @dataclass(frozen=True)
 class Learner:
-    """A role's player and critic, each with its optimiser."""
+    """A role's player and critic, each with its optimiser. learning_rate: of supervised learning, at its highest."""
 
     player: Player
     critic: Critic
     optimiser: torch.optim.Adam
     critic_optimiser: torch.optim.Adam
+    learning_rate: float
 
     def step(self, loss: Tensor, rate: float) -> None:
-        """One step of Adam on the player down `loss`, gradients clipped to norm 1."""
+        """One step of Adam on the player."""
         descend(self.optimiser, loss, rate)
 
     def state(self) -> dict[str, Any]:
@@ -104,14 +105,14 @@ def assemble(spec: Spec, config: TrainConfig) -> Team:
     learners = {}
     for i, role in enumerate(spec.roles):
         seed = config.seed * len(spec.roles) + i
-        player = build(
-            config.network, spec, role.name, seed, width=config.width, layers=config.layers, device=config.device
-        )
+        name = config.network_of(role.seat)
+        player = build(name, spec, role.name, seed, width=config.width, layers=config.layers, device=config.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             critic = Critic(player.view).to(config.device)
-        optimisers = (torch.optim.Adam(part.parameters()) for part in (player, critic))
-        learners[role.name] = Learner(player, critic, *optimisers)
+        optimiser, other = (torch.optim.Adam(part.parameters()) for part in (player, critic))
+        rate = networks[name].learning_rate if config.learning_rate is None else config.learning_rate
+        learners[role.name] = Learner(player, critic, optimiser, other, rate)
     return Team(spec, learners, torch.Generator(config.device).manual_seed(config.seed))
 
 

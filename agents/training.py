@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pvg.agents import checkpoint
 from pvg.agents.adversarial import train_against_best
-from pvg.agents.config import PHASES, Phase, TrainConfig
+from pvg.agents.config import PHASES, Phase, TrainConfig, schedule
 from pvg.agents.imitation import Figures, imitate
 from pvg.agents.log import FILES, Log, Row
 from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork
@@ -86,17 +86,18 @@ def train(
             line = bar.add_task(phase, total=total, completed=done[phase], figures="", visible=total > 0)
             for update in range(done[phase], total):
                 deal(game, config.seed, phase, update)
-                rate = config.rate(phase, update)
-                figures = UPDATES[phase](team, game, config, rate)
+                pace = schedule(update, total)
+                figures = UPDATES[phase](team, game, config, pace)
                 refuse_non_finite(figures, phase, update, saved)
                 done[phase] = update + 1
                 if update % config.log_every == 0 or update + 1 == total:
-                    row: Row = {"phase": phase, "update": update, "learning_rate": rate}
+                    row: Row = {"phase": phase, "update": update, "pace": pace}
                     row |= {name: float(value) for name, value in figures.items()}
                     log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
                     bar.update(line, figures=_live(row))
                 bar.update(line, completed=update + 1)
                 if out is not None and ((update + 1) % config.checkpoint_every == 0 or update + 1 == total):
+                    refuse_non_finite(weight_figures(team), phase, update, saved)
                     saved = out / CHECKPOINT
                     checkpoint.save(saved, _contents(spec, config, team, done, log.rows))
     return Trained(team.players, team.verifier, team.prover, log.rows)
@@ -106,16 +107,14 @@ def refuse_overwriting(out: Path, resume: Path | None) -> None:
     """ValueError where `out` holds a run that is not the one resumed."""
     held = [name for name in (CHECKPOINT, *FILES) if (out / name).exists()]
     if held and (resume is None or resume.resolve().parent != out.resolve()):
-        raise ValueError(
-            f"out={out}: the folder holds another run ({', '.join(held)}); choose a new one or resume from it"
-        )
+        raise ValueError(f"out={out}: the folder holds another run ({', '.join(held)}); choose a new one or resume from it")
 
 
 def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: TrainConfig) -> None:
     """ValueError where a checkpoint is of another game, network or device, or past a phase that the config prolongs."""
     if contents["spec"] != checkpoint.describe(spec):
         raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
-    for name in ("network", "width", "layers", "device"):
+    for name in ("network", "prover_network", "width", "layers", "device"):
         had, wanted = contents["config"][name], getattr(config, name)
         if had != wanted:
             raise ValueError(f"checkpoint {path}: it has {name}={had!r}, and the config {wanted!r}")
@@ -137,12 +136,18 @@ def refuse_non_finite(figures: Figures, phase: Phase, update: int, saved: Path |
         raise Diverged(f"{phase} update {update}: {name} is {float(value)}; {good}")
 
 
+def weight_figures(team: Team) -> Figures:
+    """The sum of all weights of each player: finite only if all are."""
+    sums = {role: [weights.detach().sum() for weights in player.parameters()] for role, player in team.players.items()}
+    return {f"the sum of the {role}'s weights": torch.stack(parts).sum() for role, parts in sums.items()}
+
+
 def _contents(spec: Spec, config: TrainConfig, team: Team, done: dict[Phase, int], rows: list[Row]) -> dict[str, Any]:
-    player = {"network": config.network, "width": config.width, "layers": config.layers}
+    sizes = {"width": config.width, "layers": config.layers}
     return {
         "spec": checkpoint.describe(spec),
         "config": asdict(config),
-        "players": dict.fromkeys(team.players, player),
+        "players": {role.name: {"network": config.network_of(role.seat), **sizes} for role in spec.roles},
         "state": team.state(),
         "done": done,
         "history": rows,

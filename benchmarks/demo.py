@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for demo.json and demo.png")
     given = parser.parse_args()
     console, started = Console(), time.perf_counter()
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.set_num_threads(1)
     alone = solo(SPEC, CONFIGS["mlp"], claims=1000, progress=False)
     console.print(f"Without a prover, the MLP is right about {alone.value:.1%} of claims ({alone.low:.1%}..{alone.high:.1%}).")
     reports: dict[str, Report] = {}

@@ -1,9 +1,9 @@
 """From rules to kernels: instantiates the template `pvg.lanes` for a game and launches it over lanes on a CPU or a GPU.
 
-CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below 256 lanes (where it is
-faster), with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel one
-takes torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not depend
-on which runs. Machine code is kept on disk, under a name that hashes everything it was compiled from, in `$PVG_CACHE`
+CPU kernels are compiled twice at need, as a serial and as a parallel loop. The serial one runs below PARALLEL_FROM lanes,
+with one torch thread, and in a forked child (where Numba's OpenMP layer would end the process); the parallel one takes
+torch's number of threads and one launch at a time (Numba's workqueue layer aborts under two). Results do not depend on
+which runs. Machine code is kept on disk, under a name that hashes everything it was compiled from, in `$PVG_CACHE`
 (default: `pvg` in the user's cache folder); where that cannot be written, in memory only.
 """
 
@@ -33,7 +33,8 @@ from pvg.field import Field
 from pvg.lane import GOLDEN, draw, lane, mix
 from pvg.spec import BUCKETS, Spec
 
-PARALLEL_FROM = 256  # lanes: below, handing out chunks costs more than it brings
+# Lanes: below, a second thread saves less than 0.1 ms a launch, and on a busy machine waiting for it costs milliseconds.
+PARALLEL_FROM = 4096
 THREADS_PER_BLOCK = 128
 
 _TEMPLATE = Path(__file__).with_name("lanes.py").read_text()

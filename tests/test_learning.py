@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,24 +13,35 @@ from torch import Tensor
 from toys import Bit, DrawnSpeaker, EarlyDecision
 
 import pvg
-from pvg.agent import Observation, find_agent
+from pvg.agent import Observation
 from pvg.agents.adversarial import replace_worst
 from pvg.agents.attacks import best_response
 from pvg.agents.config import TrainConfig, schedule
-from pvg.agents.imitation import truth_loss, verdict_figures
+from pvg.agents.imitation import learn_honesty, truth_loss, verdict_figures
 from pvg.agents.networks import StepCheckVerifier, VerifierNetwork, build
 from pvg.agents.play import deal, play
 from pvg.agents.ppo import advantages, masked_mean, ppo_loss, returns
 from pvg.agents.team import assemble
 from pvg.agents.training import train
-from pvg.protocol import Protocol
+from pvg.lane import lane
+from pvg.protocol import Protocol, ProtocolRules, next_turn
 from pvg.protocols import ProverVerifier, Solo
 from pvg.spec import resolve
+from pvg.task import Proof, Task
 from pvg.tasks.arith import Arith
 
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
+SMALL = resolve(Arith(operations=2, modulus=2), ProverVerifier())
 QUICK = TrainConfig(lanes=128, imitation_updates=60, adversarial_updates=30, seed=1)
-ALL = torch.ones(2, dtype=torch.bool)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from a second thread, and wait for it where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def close(actual: Tensor, expected: list[float] | list[list[float]] | float) -> None:
@@ -146,6 +159,29 @@ def test_rewards_are_credited_to_the_turn_that_came_before_them() -> None:
     torch.testing.assert_close(total, expected)
 
 
+@dataclass(frozen=True)
+class PaidEveryTurn(ProverVerifier):
+    """Pays the prover 1 after each of the two turns."""
+
+    def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
+        @lane
+        def deal(s: Any, tables: Any) -> None:
+            s.side[0] = 1
+
+        @lane
+        def pay(s: Any, tables: Any, reward: Any) -> None:
+            reward[0] += 1
+
+        return ProtocolRules(deal, pay, next_turn)
+
+
+def test_rewards_of_turns_at_which_a_role_is_silent_add_to_its_last_turn() -> None:
+    game = pvg.game(SPEC.task, PaidEveryTurn(), num_envs=5)
+    seen = play(game, game.players(), ["prover", "verifier"])
+    close(seen["prover"].reward, [[2.0] * 5])
+    close(seen["verifier"].reward, [[0.0] * 5])
+
+
 # Learning.
 
 
@@ -175,7 +211,7 @@ def test_imitation_and_adversarial_training_make_a_complete_and_sound_verifier(t
 @pytest.mark.parametrize(("name", "updates"), [("mlp", 150), ("transformer", 150)])
 def test_imitation_teaches_verifiers_without_structure(name: str, updates: int) -> None:
     config = replace(QUICK, network=name, imitation_updates=updates, adversarial_updates=0, imitation_seats="verifier")
-    history = train(resolve(Arith(2, 2), ProverVerifier()), config, progress=False).history
+    history = train(SMALL, config, progress=False).history
     accuracy = float(history[-1]["accuracy"])
     assert accuracy > 0.95
     assert abs(float(history[0]["accuracy"]) - 0.5) < 0.2
@@ -183,8 +219,8 @@ def test_imitation_teaches_verifiers_without_structure(name: str, updates: int) 
 
 @pytest.mark.parametrize("name", ["mlp", "step_check", "transformer"])
 def test_imitation_teaches_provers_the_honest_proof(name: str) -> None:
-    config = replace(QUICK, network=name, imitation_updates=200, adversarial_updates=0, imitation_seats="prover")
-    trained = train(SPEC, config, progress=False)
+    config = replace(QUICK, network=name, imitation_seats="prover", learning_rate=1e-2, adversarial_updates=0)
+    trained = train(SPEC, replace(config, imitation_updates=150), progress=False)
     assert trained.prover is not None
     game = pvg.game(SPEC.task, SPEC.protocol, num_envs=400, seed=9)
     game.play({"prover": trained.prover, "verifier": "reference"})
@@ -200,11 +236,9 @@ def test_imitation_shows_provers_true_sides_only(monkeypatch: pytest.MonkeyPatch
     deal(game, 0)
     seen = play(game, game.players({"prover": "dishonest"}), ["prover"])["prover"]
     true = game.field("truth") == 1
-    from pvg.agents import imitation
-
     losses = []
     monkeypatch.setattr(type(team.learners["prover"]), "step", lambda self, loss, rate: losses.append(loss))
-    imitation.learn_honesty(team.learners["prover"], seen, game, 0.1)
+    learn_honesty(team.learners["prover"], seen, game, 0.1)
     log_prob, _ = team.players["prover"].evaluate(seen.packed[0], seen.symbols[0])
     torch.testing.assert_close(losses[0], -log_prob[true].mean())
 
@@ -249,23 +283,22 @@ def test_solo_learns_nothing_of_a_claim_that_needs_a_proof_but_runs_all_phases(n
 
 
 def test_self_play_of_the_prover_leaves_the_verifier_and_still_convinces_it() -> None:
-    # An untrained prover first: what self-play adds must come from the verdicts alone.
+    # The prover imitates nothing: what it says in the end it learned from the verdicts alone.
     config = replace(QUICK, imitation_seats="verifier", selfplay_updates=0)
-    before = train(SPEC, config, progress=False)
-    after = train(SPEC, replace(config, selfplay_updates=150, selfplay_learning_rate=1e-2), progress=False)
+    before = train(SMALL, config, progress=False)
+    after = train(SMALL, replace(config, selfplay_updates=80, selfplay_learning_rate=3e-3), progress=False)
     weights = [torch.cat([p.flatten() for p in run.verifier.parameters()]) for run in (before, after)]
     assert weights[0].equal(weights[1])
     played = [row for row in after.history if row["phase"] == "selfplay"]
-    assert float(played[0]["accepted_true"]) < 0.4
+    assert float(played[0]["accepted_true"]) < 0.8
     assert float(played[-1]["accepted_true"]) > 0.9
     assert float(played[-1]["accepted_false"]) < 0.1
 
 
 def test_self_play_of_the_verifier_learns_from_rewards() -> None:
-    task = Arith(2, 2)
     config = replace(QUICK, imitation_updates=60, imitation_seats="prover", adversarial_updates=0)
     config = replace(config, selfplay_seats="verifier", selfplay_updates=200, selfplay_learning_rate=1e-2)
-    history = train(resolve(task, ProverVerifier()), config, progress=False).history
+    history = train(SMALL, config, progress=False).history
     assert float(history[-1]["accuracy"]) > 0.9
 
 
@@ -278,9 +311,9 @@ def test_every_phase_but_the_search_runs_on_games_of_several_turns_or_speakers(p
     assert all(math.isfinite(float(value)) for row in history for name, value in row.items() if name != "phase")
 
 
-def test_a_merlin_learns_to_tell_and_a_morgana_to_mislead() -> None:
+def test_a_merlin_learns_to_tell_the_truth_when_it_is_the_one_who_speaks() -> None:
     spec = resolve(Bit(erased=False), DrawnSpeaker(seen=True))
-    config = TrainConfig(network="mlp", width=32, lanes=256, imitation_updates=100, imitation_seats="both")
+    config = TrainConfig(network="mlp", width=32, lanes=256, imitation_updates=100, learning_rate=1e-2)
     trained = train(spec, replace(config, adversarial_updates=0), progress=False)
     game = pvg.game(spec.task, spec.protocol, num_envs=400, seed=3)
     game.play({"merlin": trained.players["merlin"], "morgana": "random", "verifier": "reference"})
@@ -300,7 +333,6 @@ def test_the_same_seed_trains_the_same_players_and_another_seed_others() -> None
     weights = [torch.cat([p.flatten() for who in run.values() for p in who.parameters()]) for run in runs]
     assert weights[0].equal(weights[1])
     assert not weights[0].equal(weights[2])
-
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,11 @@ def test_certain_verdicts_need_no_luck_with_the_coin() -> None:
     assert not decide(torch.zeros(10_000), tosses).any()
 
 
+def test_a_verdict_above_the_coin_is_accepted() -> None:
+    accepted = decide(torch.tensor([0.3, 0.3, 0.3]), torch.tensor([0.29, 0.3, 0.31]))
+    assert accepted.tolist() == [True, False, False]
+
+
 def test_a_verdict_is_accepted_as_often_as_it_says() -> None:
     accepted = decide(torch.full((100_000,), 0.3), coins(5, 100_000))
     assert int(accepted.sum()) == pytest.approx(30_000, abs=600)  # four standard deviations
@@ -101,6 +106,7 @@ def test_a_coin_depends_on_seed_and_place_alone() -> None:
         ([1.0, 1.0], [0.0, 0.0], 0.5),
         ([0.9, 0.8], [0.1, 0.2], 0.5),
         ([0.9, 0.5], [0.6, 0.1], 0.3),  # one wrong anywhere: the widest gap among the equals, 0.1 to 0.5
+        ([0.9, 0.3], [0.5, 0.1], 0.7),  # the same, where the widest is the higher one
         ([0.9, 0.1], [0.5, 0.2], 0.7),  # 1/2 - 0 above 0.5, and nothing better
     ],
 )

@@ -138,7 +138,9 @@ def test_building_and_playing_leave_global_randomness_alone(name: str) -> None:
     assert torch.get_rng_state().equal(before)
     assert said[0].equal(said[1])
     assert not said[0].equal(said[2])
-    assert all(a.equal(b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+    weights = [torch.cat([p.flatten() for p in player.parameters()]) for player in (first, again, other)]
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
 
 
 @EVERY
@@ -170,6 +172,7 @@ def test_a_prover_says_nothing_outside_the_alphabet_of_its_turn(name: str) -> No
     assert set(said.unique().tolist()) == {0, 1}
     log_prob, entropy = player.evaluate(game.observe("rival").packed, said)
     assert bool(log_prob.isfinite().all() & entropy.isfinite().all())
+    assert bool((player.evaluate(game.observe("rival").packed, said * 0 + 2)[0] == -torch.inf).all())
 
 
 @pytest.mark.parametrize("protocol", [PrivateCoin(), HiddenSlot()], ids=lambda p: type(p).__name__)
@@ -222,7 +225,7 @@ def test_the_step_check_needs_a_path() -> None:
             build("step_check", resolve(Bit(), DrawnSpeaker()), role)
 
 
-def test_a_step_check_that_is_surely_wrong_can_still_be_taught() -> None:
+def test_the_complement_of_a_log_probability_is_accurate_at_both_ends() -> None:
     log_p = torch.tensor([-60.0, -3.0, -1e-3, -1e-9, -1e-25], requires_grad=True)
     complement = log_complement(log_p)
     expected = torch.log1p(-log_p.detach().double().exp())
@@ -231,6 +234,17 @@ def test_a_step_check_that_is_surely_wrong_can_still_be_taught() -> None:
     (gradient,) = torch.autograd.grad(complement.sum(), log_p)
     assert bool(gradient.isfinite().all())
     torch.testing.assert_close(gradient[3], torch.tensor(-1e9), rtol=1e-3, atol=0)
+
+
+def test_a_step_check_that_accepts_a_false_claim_for_certain_can_be_taught_otherwise() -> None:
+    network = verifier("step_check")
+    assert isinstance(network, StepCheckVerifier)
+    with torch.no_grad():
+        network.bias.fill_(40)
+    packed = observed().packed
+    # log(1 - v) is about log of the sum over steps of exp(-logit): its gradient by the bias is -1, however small 1 - v.
+    (gradient,) = torch.autograd.grad(network.log_probs(packed)[:, 0].mean(), network.bias)
+    torch.testing.assert_close(gradient, torch.tensor(-1.0))
 
 
 # The transformer.

@@ -17,9 +17,9 @@ PARALLEL = """
 import torch
 torch.set_num_threads(2)
 import gymnasium as gym, numpy as np, pvg
-big = gym.make_vec("pvg/Arith-v0", num_envs=600)
+big = gym.make_vec("pvg/Arith-v0", num_envs=5000)
 big.reset(seed=1)
-big.step(np.ones(600, int))
+big.step(np.ones(5000, int))
 """
 
 
@@ -49,8 +49,8 @@ def play(job):
     seed, lanes = job
     env = gym.make_vec("pvg/Arith-v0", num_envs=lanes)
     env.reset(seed=seed)
-    return sum(float(env.step(np.ones(lanes, int))[1].sum()) for _ in range(50))
-jobs = [(0, 600), (1, 600), (2, 3), (3, 3)]
+    return sum(float(env.step(np.ones(lanes, int))[1].sum()) for _ in range(20))
+jobs = [(0, 5000), (1, 5000), (2, 3), (3, 3)]
 with ThreadPoolExecutor(4) as pool:
     together = list(pool.map(play, jobs))
 assert together == [play(job) for job in jobs]

@@ -205,15 +205,20 @@ def test_the_threshold_comes_from_the_validation_claims() -> None:
     assert (found.at_threshold.completeness.value, found.at_threshold.J.value) == (1, 1)
     assert found.randomised.J.value < 0.9
 
-    validation = deal(resolve(Arith(), ProverVerifier(), split="validation"), True, 40).statement
+    def shifted(truth: bool, value: float) -> BlackBox:
+        """The same, but for the best verdicts on validation claims of one truth."""
+        validation = deal(resolve(Arith(), ProverVerifier(), split="validation"), truth, 40).statement
 
-    def shifted(statement: Observation, messages: Tensor) -> Tensor:
-        """As before, but twice as sure of itself on validation claims."""
-        known = (statement.packed[:, None, :14] == validation.packed[None, :, :14]).all(dim=2).any(dim=1)[:, None]
-        return (0.2 + 0.5 * strict(statement, messages)).where(~known, 1.0)
+        def verdict(statement: Observation, messages: Tensor) -> Tensor:
+            same = statement.packed[:, None, :14] == validation.packed[None, :, :14]
+            known = same.all(dim=2).any(dim=1)[:, None]
+            return (0.2 + 0.5 * strict(statement, messages)).where(~known, value)
 
-    moved = evaluate(BlackBox(shifted), SPEC, claims=10, validation_claims=40)
-    assert moved.threshold == pytest.approx(0.6)
+        return BlackBox(verdict)
+
+    for truth, value, threshold in ((True, 1.0, 0.6), (False, 0.4, 0.55)):
+        moved = evaluate(shifted(truth, value), SPEC, claims=10, validation_claims=40)
+        assert moved.threshold == pytest.approx(threshold)
 
 
 def test_the_same_seed_gives_the_same_report_and_another_seed_other_claims() -> None:
@@ -289,7 +294,7 @@ def printed(shown: Table) -> str:
 
 
 def test_the_table_of_one_report_explains_its_figures(reference: Report) -> None:
-    text = printed(table(reference))
+    text = " ".join(printed(table(reference)).split())
     for word in ("completeness", "attack true_transcript", "best-response soundness error", "all 3,125 messages tried"):
         assert word in text
     assert "0.0000 (0.0000..0.0247)" in text

@@ -65,6 +65,14 @@ def test_what_the_observation_says_was_said_does_not_matter(played: Game) -> Non
     assert torch.equal(*verdicts)
 
 
+def test_the_record_a_scripted_verifier_decides_in_holds_no_truth(played: Game) -> None:
+    verifier, observation = ScriptedVerifier(SPEC), played.observe("verifier")
+    verifier.verdict(observation, said(observation)[:, None])
+    assert verifier._game is not None
+    assert not verifier._game.field("truth").any()
+    assert not verifier._game.field("side").any()
+
+
 @pytest.mark.parametrize("shape", [(60, 5), (60, 1, 4), (59, 1, 5)])
 def test_messages_of_a_wrong_shape_are_refused(played: Game, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"messages: expected \(60, .*5\)"):

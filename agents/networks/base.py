@@ -47,9 +47,7 @@ class VerifierNetwork(Player):
         super().__init__(spec, role)
         kinds = {row.kind for row in spec.rows if role in row.speakers}
         if kinds != {VERDICT}:
-            raise ValueError(
-                f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}"
-            )
+            raise ValueError(f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}")
 
     @abstractmethod
     def log_probs(self, packed: Tensor) -> Tensor:
@@ -70,9 +68,7 @@ class VerifierNetwork(Player):
     def verdict(self, statement: Observation, messages: Tensor) -> Tensor:
         """v(x, m), as `pvg.verifier.Verifier` has it: `B K` from B statements and messages `B K position`."""
         if messages.dim() != 3 or len(messages) != len(statement.packed):
-            raise ValueError(
-                f"messages: expected (B={len(statement.packed)}, K, position), got {tuple(messages.shape)}"
-            )
+            raise ValueError(f"messages: expected (B={len(statement.packed)}, K, position), got {tuple(messages.shape)}")
         some = max(1, min(messages.shape[1], ROWS))
         batch = ROWS // some
         accepted = torch.empty(messages.shape[:2], device=messages.device)  # B K  float32

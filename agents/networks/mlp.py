@@ -94,5 +94,5 @@ class MLPProver(ProverNetwork):
 
 
 networks.register("mlp")(
-    Network("multilayer perceptron on one-hot inputs; no structure", MLPVerifier, MLPProver, 256, 2, learning_rate=1e-3)
+    Network("multilayer perceptron on one-hot inputs; no structure", MLPVerifier, MLPProver, 256, 2, learning_rate=3e-3)
 )

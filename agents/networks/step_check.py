@@ -164,9 +164,7 @@ class StepCheckProver(ProverNetwork):
         super().__init__(spec, role)
         self.path = find_path(spec, self.view)
         if self.path.steps != self.positions + 1:
-            raise ValueError(
-                f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols"
-            )
+            raise ValueError(f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols")
         self.inputs = StepInputs(self.path, width)
         self.state = nn.Embedding(self.path.states, width)
         self.next = perceptron(width, layers, self.symbols)

@@ -71,10 +71,10 @@ class Arith(Task):
                 return (state - x + m) % m
             if op == 1:
                 return (state + x) % m
-            before = 0
-            while before * x % m != state:
-                before += 1
-            return before
+            for before in range(m):
+                if before * x % m == state:
+                    return before
+            return 0  # never: x is a unit
 
         @lane
         def another(s: Any, residue: Any) -> Any:
