@@ -4,8 +4,9 @@
 
 Claims, each for 10 of 10 seeds, on Arith at its defaults, 2,000 true and 2,000 false test claims a seed:
 `default`: what `pvg train pvg/Arith-v0` does ends with completeness >= 0.99 and an exact best-response soundness error <= 0.01.
-`selfplay`: after further self-play of both seats the learned prover convinces the verifier of >= 0.95 of true claims, while
-the verifier's own figures stay within those bounds. `babbling`: self-play from scratch, nobody taught anything, ends with
+`selfplay`: after 100 updates of self-play of the prover the learned prover convinces that verifier of >= 0.95 of true
+claims, and the verifier's figures are still within those bounds. `selfplay_both`: the same where the verifier goes on
+learning too, from the learned prover's messages alone. `babbling`: self-play from scratch, nobody taught anything, ends with
 a verifier that is right about the learned prover's claims no more often than chance (0.5 within 0.05): a known
 equilibrium, shown and not hidden. Every seed is a point; none is left out. A run that diverges counts as a failure.
 The defaults were chosen on seeds below 10.
@@ -32,7 +33,8 @@ from pvg.tasks import Arith
 
 SETTINGS = {
     "default": TrainConfig(),
-    "selfplay": TrainConfig(selfplay_updates=100, selfplay_seats="both"),
+    "selfplay": TrainConfig(selfplay_updates=100),
+    "selfplay_both": TrainConfig(selfplay_updates=100, selfplay_seats="both"),
     "babbling": TrainConfig(imitation_updates=0, adversarial_updates=0, selfplay_updates=500, selfplay_seats="both"),
 }
 
@@ -60,12 +62,12 @@ def run(setting: str, seed: int) -> dict[str, Any]:
 
 def line(row: dict[str, Any]) -> str:
     if "diverged" in row:
-        return f"{row['setting']:9s} seed {row['seed']}: {row['diverged']}"
+        return f"{row['setting']:13s} seed {row['seed']}: {row['diverged']}"
     names = ("completeness", "best_response_soundness_error", "prover_convinces", "solo_accuracy")
     fooled = f"fooled by the learned prover {row['attack_success']['learned']['value']:.4f}"
     shown = ", ".join([*(f"{name.replace('_', ' ')} {row[name]['value']:.4f}" for name in names), fooled])
     return (
-        f"{row['setting']:9s} seed {row['seed']}: {shown}, {row['seconds']:.0f} s{'' if row['as_claimed'] else '  NOT AS CLAIMED'}"
+        f"{row['setting']:13s} seed {row['seed']}: {shown}, {row['seconds']:.0f} s{'' if row['as_claimed'] else '  NOT AS CLAIMED'}"
     )
 
 
