@@ -9,7 +9,6 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,6 +20,7 @@ from pvg.protocol import protocols
 from pvg.registry import Registry
 from pvg.spec import Spec, resolve
 from pvg.task import tasks
+from pvg.versions import versions
 
 FORMAT = "prover-verifier-games checkpoint"
 VERSION = 1
@@ -53,7 +53,7 @@ def save(path: Path, contents: Mapping[str, Any]) -> None:
     machine stops.
     """
     assert set(contents) == PARTS
-    whole = {"format": FORMAT, "version": VERSION, "libraries": libraries(), **contents}
+    whole = {"format": FORMAT, "version": VERSION, "libraries": versions(), **contents}
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with part.open("wb") as file:
@@ -113,19 +113,6 @@ def load_verifier(path: Path, device: str | torch.device = "cpu") -> tuple[Spec,
     """The game of a checkpoint and the verifier trained on it (the first, where there are several)."""
     spec, players = load_players(path, device)
     return spec, next(player for player in players.values() if isinstance(player, VerifierNetwork))
-
-
-def libraries() -> dict[str, str]:
-    """The versions a result may depend on."""
-    names = ("prover-verifier-games", "torch", "numpy", "numba")
-    return {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:  # run from a source tree that was not installed
-        return "not installed"
 
 
 def _refused(path: Path, reason: str) -> ValueError:

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from pvg.agent import Agent, BatchAgent, Observation, find_agent
 from pvg.agents.attacks import BestResponse, Seats, ask, best_response, seats
-from pvg.agents.report import Figures, Report, registered, versions
+from pvg.agents.networks import Player
+from pvg.agents.report import Figures, Report, registered
 from pvg.game import Game
 from pvg.metrics import Figure, best_threshold, coins, decide, difference, proportion
 from pvg.protocol import protocols
 from pvg.spec import Spec, resolve
 from pvg.task import tasks
 from pvg.verifier import Verifier, message_columns
+from pvg.versions import versions
 
 _DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
 
@@ -199,7 +201,8 @@ def evaluate(
 ) -> Report:
     """What a verifier accepts of true and of false claims of the test split, under every attack, with intervals.
 
-    claims: how many false claims, and as many true ones. prover: a learned prover, one more attack.
+    claims: how many false claims, and as many true ones. prover: a learned prover, one more attack; a network draws anew
+        from `seed`, so that a report can be repeated.
     validation_claims: of each kind, from the validation split, to choose the threshold on; and how many of the true
         test claims are searched for achievable completeness.
     NonFiniteVerdict: a verdict was no probability; the run is void. ValueError: no claims, or a game that cannot be
@@ -209,6 +212,8 @@ def evaluate(
         if value < 1:
             raise ValueError(f"{name}={value}: expected at least 1")
     started = time.perf_counter()
+    if isinstance(prover, Player):
+        prover.generator.manual_seed(seed)
     validation, test = (resolve(spec.task, spec.protocol, spec.proof_name, split) for split in ("validation", "test"))
     honest, attackers = _provers(resolve(spec.task, spec.protocol, spec.proof_name), prover)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +79,6 @@ class Report:
 def registered(registry: Registry[Any], thing: object) -> str:
     """The name a thing's class is registered under, or the name of the class."""
     return next((name for name in registry if registry[name] is type(thing)), type(thing).__name__)
-
-
-def versions() -> dict[str, str]:
-    """The versions a result depends on."""
-    found = {"python": platform.python_version()}
-    for name, package in (("pvg", "prover-verifier-games"), ("torch", "torch"), ("numpy", "numpy"), ("numba", "numba")):
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> None:

@@ -68,7 +68,7 @@ def train(
     finite.
     """
     config = TrainConfig() if config is None else config
-    team, game = assemble(spec, config), Game(spec, config.lanes, config.device)
+    game, team = Game(spec, config.lanes, config.device), assemble(spec, config)
     done, rows = dict.fromkeys(PHASES, 0), []
     if out is not None:
         checkpoint.describe(spec)
