@@ -168,8 +168,9 @@ class Run:
         at_most = "" if self.attacks.found.exact else "; AT MOST, since the error is a lower bound"
         success = {name: share(o, "false claims, 1 verdict query each") for name, o in provers.items()}
         if provers:
-            queries = f"{self.attacks.found.queries:,} verdict queries each"
-            success["search"] = share(self.attacks.outcomes["search"], f"false claims, {queries}")
+            queries = self.attacks.found.queries
+            method = f"false claims, {queries:,} verdict {'query' if queries == 1 else 'queries'} each"
+            success["search"] = share(self.attacks.outcomes["search"], method)
         return Figures(
             completeness=completeness,
             achievable_completeness=best(self.achievable, "true"),

@@ -31,14 +31,13 @@ LANES = 16_384
 def engine(threads: int, scripted: bool) -> Callable[[], int]:
     """Deal and play every lane once: with given symbols, or with the default players in the loop. Returns the steps made."""
     game = pvg.game("Arith", num_envs=LANES, seed=0)
-    said = torch.randint(0, 2, game.actions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    game.actions.random_(0, 2, generator=torch.Generator().manual_seed(0))
 
     def play() -> int:
         torch.set_num_threads(threads)
         if scripted:
             game.play()
         else:
-            game.actions.copy_(said)
             game.redeal()
             game.step()
             game.step()
