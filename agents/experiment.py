@@ -32,6 +32,8 @@ def experiment(
     claims: how many false and how many true ones the report is about.
     """
     started = time.perf_counter()
+    if out is not None and resume is None and (out / REPORT).exists():
+        raise ValueError(f"out={out}: the folder holds a report; choose a new one")
     trained = train(replace(spec, split="train"), config, out, resume=resume, progress=progress)
     report = evaluate(trained.verifier, spec, claims=claims, seed=config.seed, device=config.device, prover=trained.prover)
     if trained.prover is not None:

@@ -4,8 +4,8 @@
 
 Two architectures learn to judge transcripts of five-operation Arith from honest and dishonest provers (imitation). Each then
 goes on twice from the same weights, for the same number of updates: with more of the same (the control), or against the best
-message that the search finds for false claims (adversarial). Every row is measured on the same fresh statements, with every
-message tried. One seed: `pvg.benchmarks.training` has ten.
+message that the search finds for false claims (adversarial). Every row is measured on the same fresh statements, exactly:
+every message tried, or dynamic programming over steps. One seed: `pvg.benchmarks.training` has ten.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def conclusion(reports: dict[str, Report]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--claims", type=int, default=500, help="false claims a row is measured on, all messages tried")
+    parser.add_argument("--claims", type=int, default=500, help="false claims a row is measured on")
     parser.add_argument("--out", type=Path, help="folder for demo.json and demo.png")
     given = parser.parse_args()
     console, started = Console(), time.perf_counter()

@@ -80,6 +80,8 @@ def train(
     and, on request, self-play. The report is about fresh statements: what it accepts of true claims (completeness), of false
     claims from each scripted prover, and of false claims from the best message there is.
     """
+    if resume is None:
+        _refuse_existing(out)
     report = experiment(_spec(env_id, protocol, settings), config, out, claims=claims, resume=resume, progress=not json)
     _show(report, out, json)
 

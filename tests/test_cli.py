@@ -91,6 +91,10 @@ def test_out_is_never_overwritten_silently(pvg: Any, tmp_path: Path) -> None:
     status, _, complaint = pvg("train", "pvg/Arith-v0", *TINY, "--out", str(out), "--json")
     assert status == 2
     assert str(out) in complaint
+    (out / "checkpoint.pt").unlink()
+    before.pop("checkpoint.pt")
+    status, _, complaint = pvg("train", "pvg/Arith-v0", *TINY, "--out", str(out), "--json")
+    assert status == 2
     status, _, complaint = pvg("evaluate", "reference", "--env", "pvg/Arith-v0", "--claims", "9", "--out", str(out))
     assert status == 2
     assert str(out) in complaint
