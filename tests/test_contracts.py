@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
+from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 import pvg
 from pvg.protocol import Protocol, protocols
@@ -55,6 +55,10 @@ def test_env_keeps_its_contract(name: str, protocol: str) -> None:
 @pytest.mark.parametrize("protocol", [protocol for _, protocol in TOYS], ids=lambda thing: type(thing).__name__)
 def test_toy_env_keeps_its_contract(protocol: Protocol) -> None:
     check_env(f"toy/{type(protocol).__name__}-v0")
+
+
+def test_toy_task_with_tables_and_evidence_keeps_its_contract() -> None:
+    check_task(Lookup())
 
 
 def test_toy_protocols_are_short_and_touch_no_file_of_the_engine() -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
+from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 import pvg
-from pvg.agent import agents, default_agent
+from pvg.agent import Observation, Utterance, agents, default_agent
 from pvg.engine import Kernels, kernels
 from pvg.protocol import Protocol, protocols
+from pvg.protocols import ProverVerifier
 from pvg.spec import resolve
 from pvg.task import Task, tasks
 
@@ -35,6 +36,7 @@ GAMES: list[tuple[Task, Protocol]] = [
     (Bit(erased=False), DrawnSpeaker()),
     (Different(), PrivateCoin()),
     (Bit(), HiddenSlot()),
+    (Lookup(), ProverVerifier()),
     *((tasks[task](), protocols[protocol]()) for task in tasks for protocol in protocols),
 ]
 
@@ -140,6 +142,28 @@ def test_field_is_the_lanes_own_memory() -> None:
     game.field("claim")[1] = 4
     assert game.observe("prover")["claim"][1] == 4
     assert game.field("claim").data_ptr() >= game.bytes.data_ptr()
+
+
+def test_evidence_is_blank_until_the_message_points_at_it() -> None:
+    game = pvg.game(Lookup(), num_envs=60, seed=0)
+    assert game.observe("verifier")["cell"].eq(-1).all()
+    game.actions[:, 0, 0] = torch.arange(60) % 3
+    game.step()
+    cells = torch.from_numpy(Lookup().tables["cells"])
+    assert torch.equal(game.observe("verifier")["cell"], cells[game.field("row").long(), torch.arange(60) % 3])
+
+
+def test_belief_of_a_batch_agent_stands_beside_its_verdict() -> None:
+    class Confident:
+        def act(self, observation: Observation, acting: torch.Tensor) -> Utterance:
+            lanes = len(acting)
+            return Utterance(torch.ones(lanes, 1, dtype=torch.int32), torch.linspace(0, 1, lanes))
+
+    game = pvg.game("Arith", num_envs=5, seed=0)
+    returns = game.play({"prover": "honest", "verifier": Confident()})
+    assert torch.equal(game.field("belief"), torch.linspace(0, 1, 5))
+    assert returns[:, 0].tolist() == [1.0] * 5
+    assert torch.equal(returns[:, 1], torch.where(game.field("truth") == 1, 1.0, -1.0))
 
 
 def test_a_million_lanes_take_less_than_a_gibibyte() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
+from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 from pvg.agent import agents, find_agent
 from pvg.enumerator import Enumerator, best_response, expected_return
@@ -50,6 +50,15 @@ def test_private_coin_halves_the_lie_and_a_leaked_one_does_not(leaks: bool, erro
 def test_hidden_word_is_a_guess_until_it_is_opened() -> None:
     value, _ = best_response(tree(Bit(), HiddenSlot()), "verifier", {"prover": RANDOM, "rival": RANDOM})
     assert value == pytest.approx(1 / 3 + 1)
+
+
+def test_evidence_is_worth_what_the_cell_tells() -> None:
+    game = tree(Lookup(), ProverVerifier())
+    assert best_response(game, "verifier", {"prover": HONEST})[0] == pytest.approx(1)
+    # Of three columns the last tells; the other two are the same in both rows, and worth a guess.
+    assert best_response(game, "verifier", {"prover": RANDOM})[0] == pytest.approx(1 / 3)
+    # The reference verifier is right about every false claim, and about a true one when the last column is shown.
+    assert expected_return(game, {"prover": RANDOM, "verifier": REFERENCE})[1] == pytest.approx(1 / 2 + 1 / 2 * (1 / 3 - 2 / 3))
 
 
 def test_best_strategy_attains_the_best_value() -> None:

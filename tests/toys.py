@@ -1,4 +1,4 @@
-"""Four small protocols that between them use every hook a protocol has, on tasks of a few bits, with known values."""
+"""Four small protocols and three tasks of a few bits that between them use every hook there is, with known values."""
 
 from __future__ import annotations
 
@@ -97,6 +97,53 @@ class Different(Task):
 
     def parse(self, text: str) -> dict[str, Any]:
         return {"pair": np.array([int(text.split()[0]), int(text.split()[2])], dtype=np.int8)}
+
+
+@dataclass(frozen=True)
+class Lookup(Task):
+    """Is a hidden row of a table the second? The message points at a column, and its cell is evidence; only the last tells."""
+
+    @property
+    def statement(self) -> tuple[Field, ...]:
+        return (Field("row", 2, kind="bit", seen_by=("prover",)),)
+
+    @property
+    def private(self) -> tuple[Field, ...]:  # type: ignore[override]
+        return (Field("cell", 2, kind="bit", seen_by=("verifier",), blank=True),)
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        return {"cells": np.array([[0, 1, 0], [0, 1, 1]], dtype=np.int8)}
+
+    def build(self) -> TaskRules:
+        @lane
+        def sample(s: Any, tables: Any) -> None:
+            s.truth = s.row = draw(s, 2)
+
+        @lane
+        def honest(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = 2
+
+        @lane
+        def elsewhere(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = draw(s, 2)
+
+        @lane
+        def evidence(s: Any, tables: Any, slot: Any) -> None:
+            s.cell = tables.cells[s.row, s.said[slot, 0]]
+
+        @lane
+        def check(s: Any, tables: Any) -> Any:
+            return 1 if s.said[0, 0] == 2 and s.cell == 1 else 0
+
+        kinds = {"message": (Field("column", 3),)}
+        return TaskRules(sample, {"cell": Proof(kinds, honest, {"elsewhere": elsewhere}, check, evidence=evidence)})
+
+    def render(self, values: Values) -> str:
+        return f"the row is {int(values['row'])}"
+
+    def parse(self, text: str) -> dict[str, Any]:
+        return {"row": np.array(int(text.split()[-1]), dtype=np.int8)}
 
 
 PROVER, VERIFIER = Role("prover", "prover", -1.0), Role("verifier", "verifier", -2.0)
