@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -258,11 +257,6 @@ class Spec:
                 add(part if alone else replace(part, name=f"{part.name}_{slot}"), 1, "said", heard[slot], offset)
                 offset += part.size
         return View(me.name, tuple(columns))
-
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that name what is played: task, protocol, proof and split."""
-        words = f"{type(self.task).__qualname__}{self.task}|{self.protocol}|{self.proof_name}|{self.split}"
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 @cache

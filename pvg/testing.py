@@ -148,7 +148,7 @@ def _text_round_trip(spec: Spec, seed: int) -> None:
 
 
 def _stated_numbers_hold(spec: Spec, proof: Proof, games: int, seed: int) -> None:
-    """Honest accepted at the stated completeness; no dishonest prover above the stated soundness error."""
+    """Honest accepted at the stated completeness; no dishonest prover above the stated soundness error, the last at it."""
     provers = [role.name for role in spec.roles if role.seat == "prover"]
     for prover in ("honest", *proof.dishonest):
         game = Game(spec, LANES, seed=seed)
@@ -165,10 +165,11 @@ def _stated_numbers_hold(spec: Spec, proof: Proof, games: int, seed: int) -> Non
             _require(low, f"{spec.task}: honest accepted {accepted} of {n}, stated completeness {proof.completeness}")
         else:
             high = binom.sf(accepted - 1, n, proof.soundness_error) > UNLIKELY
-            _require(
-                high,
-                f"{spec.task}: {prover} accepted {accepted} of {n}, stated soundness error {proof.soundness_error}",
-            )
+            stated = f"{spec.task}: {prover} accepted {accepted} of {n}, stated soundness error {proof.soundness_error}"
+            _require(high, stated)
+            strongest = proof.exact and prover == list(proof.dishonest)[-1]
+            attained = not strongest or binom.cdf(accepted, n, proof.soundness_error) > UNLIKELY
+            _require(attained, f"{stated}, exact, and this is the strongest")
 
 
 def _ends_in_time_and_pays_no_less_than_the_minimum(spec: Spec, seed: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
+from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, Misstated, PrivateCoin
 
 import pvg
 from pvg.protocol import Protocol, protocols
@@ -59,6 +59,11 @@ def test_toy_env_keeps_its_contract(protocol: Protocol) -> None:
 
 def test_toy_task_with_tables_and_evidence_keeps_its_contract() -> None:
     check_task(Lookup())
+
+
+def test_a_soundness_error_no_prover_attains_is_no_exact_one() -> None:
+    with pytest.raises(AssertionError, match=r"elsewhere accepted 0 of \d+, stated soundness error 0.5, exact"):
+        check_task(Misstated())
 
 
 def test_toy_protocols_are_short_and_touch_no_file_of_the_engine() -> None:

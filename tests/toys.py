@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -144,6 +144,14 @@ class Lookup(Task):
 
     def parse(self, text: str) -> dict[str, Any]:
         return {"row": np.array(int(text.split()[-1]), dtype=np.int8)}
+
+
+class Misstated(Lookup):
+    """Lookup with a soundness error that no prover attains."""
+
+    def build(self) -> TaskRules:
+        rules = super().build()
+        return TaskRules(rules.sample, {"cell": replace(rules.proofs["cell"], soundness_error=0.5)})
 
 
 PROVER, VERIFIER = Role("prover", "prover", -1.0), Role("verifier", "verifier", -2.0)
