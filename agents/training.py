@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from pvg.agents import checkpoint
 from pvg.agents.adversarial import train_against_best
@@ -83,7 +84,8 @@ def train(
     with _bar(progress) as bar:
         for phase in PHASES:
             total = config.updates(phase)
-            line = bar.add_task(phase, total=total, completed=done[phase], figures="", visible=total > 0)
+            name = phase if team.prover is not None else f"alone: {phase}"
+            line = bar.add_task(name, total=total, completed=done[phase], figures="", visible=total > 0)
             for update in range(done[phase], total):
                 deal(game, config.seed, phase, update)
                 pace = schedule(update, total)
@@ -162,7 +164,7 @@ def _live(row: Row) -> str:
 
 def _bar(progress: bool) -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=16)),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
