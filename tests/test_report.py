@@ -266,7 +266,7 @@ def test_the_json_has_what_programs_look_for(reference: Report, tmp_path: Path) 
     assert read["task"] == "Arith(operations=6, modulus=5, multiplication=False)"
     assert set(read["attack_success"]) == {*PROVERS, "search"}
     assert read["maximum_over_statements"].startswith("not measured")
-    assert {"python", "torch", "numpy", "numba", "pvg"} == set(read["versions"])
+    assert {"python", "torch", "numpy", "numba", "pvg"} <= set(read["versions"])
     assert read["seconds"] > 0
     found = figures_in(read)
     assert len(found) == 1 + 2 * (2 + 6 + 3)  # solo accuracy; then all figures, for both ways of deciding
