@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pvg.agents.checkpoint import load
 from pvg.cli import main
 
 TINY = [
@@ -76,6 +77,8 @@ def test_train_writes_a_report_and_evaluate_reads_the_checkpoint(pvg: Any, tmp_p
     for figure in (report["completeness"], report["solo_accuracy"], *report["attack_success"].values()):
         assert set(figure) == FIGURE
         assert figure["low"] <= figure["value"] <= figure["high"]
+    assert load(out / "checkpoint.pt")["spec"]["split"] == "train"
+    assert report["split"] == "test"
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
 
     status, printed, _ = pvg("evaluate", str(out / "checkpoint.pt"), "--claims", "20", "--seed", "3", "--json")

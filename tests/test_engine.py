@@ -68,8 +68,9 @@ def test_lane_alone_plays_as_in_any_batch() -> None:
         assert torch.equal(alone.bytes[0], batch.bytes[lane])
 
 
-def test_a_game_played_by_hand() -> None:
-    game = pvg.game("Arith", num_envs=1, seed=5)
+@pytest.mark.parametrize("seed", range(6))
+def test_a_game_played_by_hand(seed: int) -> None:
+    game = pvg.game("Arith", num_envs=1, seed=seed)
     start, claim, truth = (int(game.field(name)) for name in ("start", "claim", "truth"))
     state, results = start, []
     for op, x in zip(game.field("op")[0].tolist(), game.field("x")[0].tolist(), strict=True):
