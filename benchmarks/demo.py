@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--claims", type=int, default=500, help="false claims a row is measured on")
     parser.add_argument("--out", type=Path, help="folder for demo.json and demo.png")
     given = parser.parse_args()
-    console, started = Console(), time.perf_counter()
+    console, started, made_by = Console(), time.perf_counter(), provenance()
     console.print("Training an MLP, alone and with a prover, and a step check; two processes, about two minutes ...")
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         mlp, unaided_mlp = pool.submit(rows, MLP, given.claims), pool.submit(alone, MLP, 1000)
@@ -100,7 +100,7 @@ def main() -> None:
         given.out.mkdir(parents=True, exist_ok=True)
         configs = {config.network: asdict(config) for config in (MLP, STEP_CHECK)}
         figures = {name: report.as_dict() for name, report in reports.items()}
-        result = {"provenance": provenance(), "configs": configs, "solo_accuracy": unaided.as_dict(), "reports": figures}
+        result = {"provenance": made_by, "configs": configs, "solo_accuracy": unaided.as_dict(), "reports": figures}
         (given.out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")
         figure(reports, given.out / "demo.png")
 

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows, made_by = [], provenance()  # of the code that runs, whatever is committed meanwhile
     for setting in given.settings:
         for seed in range(given.first, given.first + given.seeds):
             rows.append(run(setting, seed))
@@ -89,7 +89,7 @@ def main() -> None:
     if given.out:
         configs = {name: asdict(SETTINGS[name]) for name in given.settings}
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps({"provenance": provenance(), "configs": configs, "runs": rows}, indent=2) + "\n")
+        given.out.write_text(json.dumps({"provenance": made_by, "configs": configs, "runs": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
