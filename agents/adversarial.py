@@ -17,50 +17,56 @@ from pvg.agents.attacks import best_response
 from pvg.agents.config import TrainConfig
 from pvg.agents.imitation import Figures, learn_truth
 from pvg.agents.networks import VerifierNetwork
-from pvg.agents.play import Experience, play
+from pvg.agents.play import play
 from pvg.agents.team import Team
 from pvg.game import Game
-from pvg.verifier import message_columns
+from pvg.verifier import messages_said, replayed, with_messages
 
 
 def train_against_best(team: Team, game: Game, config: TrainConfig, pace: float) -> Figures:
     """One update of each verifier on the games dealt; where no message is heard it is one of imitation."""
-    learners = team.seated("verifier")
+    learners, dealt = team.seated("verifier"), game.bytes.clone()
     seen = play(game, game.players({r.name: "dishonest" for r in game.spec.roles if r.seat == "prover"}), learners)
     figures: Figures = {}
     for role, learner in learners.items():
         assert isinstance(learner.player, VerifierNetwork)
         heard, truth = seen[role], game.field("truth")
-        if config.adversarial_share > 0 and len(message_columns(learner.player.view)) > 0:
-            heard = replace_worst(learner.player, heard, truth, config, team.generator)
+        said = messages_said(game, learner.player.role)
+        if config.adversarial_share > 0 and said.shape[1] > 0:
+            assert len(heard.packed) == 1, "best_response refuses protocols with several verdicts"
+            statement = replayed(game.spec, learner.player.role, Observation(heard.packed[0], learner.player.view), dealt)
+            heard = heard._replace(packed=replace_worst(learner.player, statement, said, truth, config, team.generator)[None])
         figures[f"{role}_loss"], accuracy = learn_truth(learner, heard, truth, pace)
         figures |= accuracy
     return figures
 
 
 def replace_worst(
-    verifier: VerifierNetwork, seen: Experience, truth: Tensor, config: TrainConfig, generator: torch.Generator
-) -> Experience:
-    """What the verifier heard, with the best message found in place of the scripted one in the first share of the
-    false claims.
+    verifier: VerifierNetwork,
+    statement: Observation,
+    said: Tensor,
+    truth: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """What the verifier heard, `lane width`, with the best message found in place of what was `said` (`lane position`) in
+    the first share of the false claims.
     """
-    assert len(seen.packed) == 1, "best_response refuses protocols with several verdicts"
-    packed, columns = seen.packed[0], message_columns(verifier.view).to(truth.device)
     false = (truth != 1).nonzero()[:, 0]
     false = false[: round(len(false) * config.adversarial_share)]
     if len(false) == 0:
-        return seen
-    statement = Observation(packed[false], verifier.view)
+        return statement.packed
+    false_claims = statement.rows(false)
     found = best_response(
         verifier,
-        statement,
+        false_claims,
         verifier.spec,
         generator=generator,
         restarts=config.search_restarts,
         sweeps=config.search_sweeps,
-        starts=statement.packed[:, None, columns].int() - 1,
+        starts=said[false][:, None],
         exact_limit=0,
     )
-    packed = packed.clone()
-    packed[false[:, None], columns] = (found.messages + 1).to(packed.dtype)
-    return seen._replace(packed=packed[None])
+    packed = statement.packed.clone()
+    packed[false] = with_messages(false_claims, found.messages[:, None]).packed
+    return packed

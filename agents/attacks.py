@@ -17,7 +17,7 @@ from pvg.agent import Observation
 from pvg.metrics import NonFiniteVerdict, checked
 from pvg.protocol import VERDICT
 from pvg.spec import Spec
-from pvg.verifier import Verifier, message_columns
+from pvg.verifier import Verifier, message_columns, message_rows
 
 CHUNK = 200_000  # verdicts asked for at once: bounds the memory of a search
 AGREE = 1e-3  # largest difference between the verdict a search found and the verdict asked again
@@ -75,16 +75,17 @@ def seats(spec: Spec) -> Seats:
     """Who argues and who decides; ValueError where a verdict does not follow one prover's messages and nothing else."""
     deciding = {name for row in spec.rows if row.kind == VERDICT for name in row.speakers}
     verifier = spec.role_index(min(deciding))
-    columns = [c for c in spec.view(verifier) if c.row is not None]
-    heard = {name for c in columns if c.row is not None for name in c.row.speakers}
+    rows = message_rows(spec, verifier)
+    me = spec.roles[verifier].name
+    heard = {name for row in spec.rows if row.slot is not None and me in (*row.hearers, *row.speakers) for name in row.speakers}
     turns = int((spec.row_of(verifier) >= 0).sum())
     if len(deciding) > 1 or turns > 1 or len(heard) > 1:
         raise ValueError(
             f"{type(spec.protocol).__name__}: a search over messages needs one verdict, by one role, after the "
             f"messages of one prover; here {sorted(deciding)} speak in {turns} turns and hear {sorted(heard)}"
         )
-    order = {index: c.field.high for c in columns for index in range(c.start, c.stop)}
-    alphabet = tuple(order[int(index)] for index in message_columns(spec.view(verifier)))
+    highs = (spec.alphabet[spec.rows.index(row)] for row in rows)
+    alphabet = tuple(int(high) for row in highs for high in row if high > 0)
     return Seats(verifier, spec.role_index(heard.pop()) if heard else None, alphabet)
 
 
@@ -94,13 +95,15 @@ def ask(verifier: Verifier, statement: Observation, messages: Tensor) -> Tensor:
 
     NonFiniteVerdict: a verdict is no probability. ValueError: the verifier answers in another shape.
     """
-    height = max(1, CHUNK // max(1, messages.shape[1]))
+    tosses = 1 if statement.replay is None else statement.replay.tosses
+    height = max(1, CHUNK // max(1, messages.shape[1] * tosses))
     parts = []
-    for packed, some in zip(statement.packed.split(height), messages.split(height), strict=True):
-        verdicts = verifier.verdict(Observation(packed, statement.view), some)
+    for first in range(0, len(messages), height):
+        some = messages[first : first + height].repeat_interleave(tosses, dim=1)
+        verdicts = verifier.verdict(statement.rows(slice(first, first + height)), some)
         if verdicts.shape != some.shape[:2]:
             raise ValueError(f"verdict: expected shape {tuple(some.shape[:2])}, got {tuple(verdicts.shape)}")
-        parts.append(checked(verdicts.float()))
+        parts.append(checked(verdicts.float()).unflatten(1, (messages.shape[1], tosses)).mean(2))
     return torch.cat(parts)
 
 
@@ -109,13 +112,15 @@ def exhaustive(verifier: Verifier, statement: Observation, alphabet: tuple[int, 
     total, device = math.prod(alphabet), statement.packed.device
     width = min(total, CHUNK)
     found = []
-    for packed in statement.packed.split(max(1, CHUNK // width)):
-        block = Observation(packed, statement.view)
-        best = torch.full((len(packed),), -1.0, device=device)  # statement
-        which = torch.zeros(len(packed), dtype=torch.long, device=device)  # statement
+    height = max(1, CHUNK // width)
+    for row in range(0, len(statement.packed), height):
+        block = statement.rows(slice(row, row + height))
+        count = len(block.packed)
+        best = torch.full((count,), -1.0, device=device)  # statement
+        which = torch.zeros(count, dtype=torch.long, device=device)  # statement
         for first in range(0, total, width):
             some = numbered(torch.arange(first, min(first + width, total), device=device), alphabet)  # message position
-            values, index = ask(verifier, block, some.expand(len(packed), -1, -1)).max(dim=1)
+            values, index = ask(verifier, block, some.expand(count, -1, -1)).max(dim=1)
             which = torch.where(values > best, first + index, which)
             best = torch.maximum(values, best)
         found.append((numbered(which, alphabet), best))
@@ -237,7 +242,9 @@ def _search(
         return BestResponse(*dynamic_programming(verifier, statement), "dynamic programming over steps", True, 0)
     if count * total <= exact_limit or not alphabet:
         method = f"all {total:,} messages tried" if alphabet else "there is no message"
-        return BestResponse(*exhaustive(verifier, statement, alphabet), method, True, total)
+        tosses = 1 if statement.replay is None else statement.replay.tosses
+        method += f", each over {tosses} tosses of the game's coins" if tosses > 1 else ""
+        return BestResponse(*exhaustive(verifier, statement, alphabet), method, tosses == 1, total * tosses)
     given = starts if starts is not None else torch.zeros((count, 0, len(alphabet)))
     climbs = given.shape[1] + restarts
     if given.shape != (count, given.shape[1], len(alphabet)) or climbs < 1:

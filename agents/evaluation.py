@@ -21,7 +21,7 @@ from pvg.metrics import Figure, best_threshold, coins, decide, difference, propo
 from pvg.protocol import protocols
 from pvg.spec import Spec, resolve
 from pvg.task import tasks
-from pvg.verifier import Verifier, message_columns
+from pvg.verifier import Verifier, messages_said, replayed
 from pvg.versions import versions
 
 _DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
@@ -50,9 +50,7 @@ class Claims:
         assert self.seats.prover is not None, "somebody argues"
         game.bytes.copy_(self.dealt)
         game.advance({roles[self.seats.prover].name: prover}, seat=roles[self.seats.verifier].name)
-        heard = game.observe(self.seats.verifier)
-        columns = message_columns(heard.view).to(heard.packed.device)
-        return heard.packed[:, columns].int() - 1, game.field("forfeit") < 0
+        return messages_said(game, self.seats.verifier), game.field("forfeit") < 0
 
 
 def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch.device = "cpu") -> Claims:
@@ -64,7 +62,8 @@ def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch
             # Argued in a game of no split: what provers play in is then compiled once for all splits.
             game = Game(resolve(spec.task, spec.protocol, spec.proof_name), count, device)
             game.bytes.copy_(dealer.bytes)
-            return Claims(game, dealer.bytes, game.observe(who.verifier), who)
+            statement = replayed(game.spec, who.verifier, game.observe(who.verifier), dealer.bytes)
+            return Claims(game, dealer.bytes, statement, who)
         dealer.redeal(wrong)
     raise ValueError(f"{spec.task}: a lane dealt no claim with truth={int(truth)} in {_DEALS} games")
 
@@ -124,7 +123,7 @@ def attack(
     count: int | None = None,
 ) -> Attacks:
     """The search on the first `count` claims (None: all), beside what was tried; it may climb from there."""
-    statement = Observation(claims.statement.packed[:count], claims.statement.view)
+    statement = claims.statement.rows(slice(count))
     tried = {name: Outcome(*(tensor[:count] for tensor in o)) for name, o in tried.items()}
     highest = torch.tensor(claims.seats.alphabet, device=statement.packed.device).int() - 1
     starts = [o.messages.clamp(min=0).minimum(highest) for o in tried.values()]

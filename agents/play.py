@@ -40,7 +40,7 @@ def play(game: Game, cast: Mapping[str, Agent], roles: Iterable[str]) -> dict[st
     scripted = tuple(agent if isinstance(agent := cast[role.name], LaneAgent) else None for role in spec.roles)
     taken: dict[str, list[list[Tensor]]] = {role: [] for role in index}
     fixed = spec.rules.after is next_turn
-    for turn in range(spec.protocol.horizon):
+    for turn in range(spec.horizon):
         acting = game.acting
         if any(scripted):
             game.speak(scripted)

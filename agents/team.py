@@ -101,9 +101,11 @@ class Team:
 
 
 def assemble(spec: Spec, config: TrainConfig) -> Team:
-    """New learners for every role of a game, all from the run's seed."""
+    """New learners for every role of a game but nature, all from the run's seed."""
     learners = {}
     for i, role in enumerate(spec.roles):
+        if role.seat == "nature":
+            continue
         seed = config.seed * len(spec.roles) + i
         name = config.network_of(role.seat)
         player = build(name, spec, role.name, seed, width=config.width, layers=config.layers, device=config.device)

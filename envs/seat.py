@@ -15,7 +15,7 @@ from pvg.envs.spaces import action_space, entries, observation_space, places
 from pvg.game import Game
 from pvg.protocol import Protocol, protocols
 from pvg.registry import unknown
-from pvg.spec import Spec, Split, resolve
+from pvg.spec import Spec, Split, default_protocol, resolve
 from pvg.task import Task, tasks
 
 Opponents: TypeAlias = "Mapping[str, Agent | str] | Agent | str | None"
@@ -34,7 +34,7 @@ class Seat:
     def __init__(
         self,
         task: Task | str,
-        protocol: Protocol | str,
+        protocol: Protocol | str | None,
         role: str | None,
         opponents: Opponents,
         proof: str | None,
@@ -44,8 +44,9 @@ class Seat:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
     ) -> None:
-        protocol = protocols[protocol]() if isinstance(protocol, str) else protocol
-        spec = resolve(_task(task, parameters, known), protocol, proof, split)
+        task = _task(task, parameters, known)
+        protocol = protocols[protocol]() if isinstance(protocol, str) else protocol or default_protocol(task, proof)
+        spec = resolve(task, protocol, proof, split)
         self.index = _role(spec, role)
         self.role = spec.roles[self.index].name
         named = _named(spec, self.role, opponents)
@@ -103,6 +104,9 @@ def shown(action: object) -> str:
 def _task(task: Task | str, parameters: Mapping[str, Any], known: Iterable[str]) -> Task:
     kind: Any = tasks[task] if isinstance(task, str) else type(task)
     own = [f.name for f in dataclasses.fields(kind)]
+    if isinstance(task, str) and "preset" in parameters:
+        sizes = dict(parameters)
+        task, parameters = kind.preset(sizes.pop("preset")), sizes
     for name in parameters:
         if name not in own:
             listing = f"{kind.__name__} takes {', '.join(own)}; the signature of the environment"
@@ -112,9 +116,12 @@ def _task(task: Task | str, parameters: Mapping[str, Any], known: Iterable[str])
 
 
 def _role(spec: Spec, role: str | None) -> int:
-    if role is not None:
-        return spec.role_index(role)
-    return [r.seat for r in spec.roles].index("verifier")
+    if role is None:
+        return [r.seat for r in spec.roles].index("verifier")
+    index = spec.role_index(role)
+    if spec.roles[index].seat == "nature" or (spec.row_of(index) < 0).all():
+        raise ValueError(f"role={role!r}: {'nature is no player' if spec.roles[index].seat == 'nature' else 'it never speaks'}")
+    return index
 
 
 def _named(spec: Spec, seat: str, opponents: Opponents) -> dict[str, Agent | str]:

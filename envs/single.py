@@ -29,7 +29,8 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
 
     role: None takes the verifier's seat. opponents: agents or their names by role, or one agent where there is one
     other role; an object is played as it is, learning included. Roles not named are played by the default agents:
-    provers that are dishonest where the claim is false, the reference verifier. parameters: the task's own.
+    provers that are dishonest where the claim is false, the reference verifier. protocol: None takes the one that fits
+    the task's (first, or named) proof. parameters: the task's own sizes, and `preset`, a name for several at once.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  Gymnasium's convention
@@ -37,7 +38,7 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
     def __init__(
         self,
         task: Task | str,
-        protocol: Protocol | str = "prover_verifier",
+        protocol: Protocol | str | None = None,
         role: str | None = None,
         opponents: Opponents = None,
         proof: str | None = None,

@@ -53,7 +53,7 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
     def __init__(
         self,
         task: Task | str,
-        protocol: Protocol | str = "prover_verifier",
+        protocol: Protocol | str | None = None,
         role: str | None = None,
         opponents: Opponents = None,
         proof: str | None = None,

@@ -18,12 +18,36 @@ from pvg.registry import Registry, unknown
 from pvg.spec import Spec, View
 
 
+class Replay(Protocol):
+    """What a verifier would see had other messages been said: needed where the game adds evidence to a message.
+
+    tosses: over how many coins of the game verdicts are to be averaged; 1 where evidence draws none.
+    """
+
+    tosses: int
+
+    def __getitem__(self, rows: Any) -> Replay:
+        """For some of the statements."""
+        ...
+
+    def hear(self, messages: Tensor) -> Tensor:
+        """`B * K width` after the messages `B K position`. Where `tosses` divides K, message k meets toss k modulo
+        `tosses`; otherwise every lane meets the coins of its own game.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Observation:
     """What one role sees, in every lane: the packed integers and where each field stands in them."""
 
     packed: Tensor  # lane width  integers
     view: View
+    replay: Replay | None = None
+
+    def rows(self, index: Any) -> Observation:
+        """Some of the lanes."""
+        return Observation(self.packed[index], self.view, None if self.replay is None else self.replay[index])
 
     def __getitem__(self, name: str) -> Tensor:
         """One field as `lane *shape`, as in the record: -1 where nothing is there yet."""
@@ -106,7 +130,7 @@ def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFuncti
     """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time, does."""
     honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
     slots = spec.slot[rows]
-    count, cheat = len(dishonest), _one_of(dishonest)
+    count, cheat = len(dishonest), one_of(dishonest)
 
     @lane
     def act(s: Any, tables: Any, out: Any) -> None:
@@ -119,11 +143,11 @@ def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFuncti
     return act
 
 
-def _one_of(functions: list[LaneFunction]) -> LaneFunction:
+def one_of(functions: list[LaneFunction]) -> LaneFunction:
     """A lane function that calls the k-th of several; compiled code has no list of functions to index."""
     if not functions:
         return _nobody
-    first, rest = functions[0], _one_of(functions[1:])
+    first, rest = functions[0], one_of(functions[1:])
 
     @lane
     def call(k: Any, s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:

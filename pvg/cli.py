@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,8 +28,8 @@ from pvg.agents.report import Report, figure, table, write
 from pvg.game import checked_device
 from pvg.protocol import VERDICT, protocols
 from pvg.registry import Registry, unknown
-from pvg.spec import Spec, resolve
-from pvg.task import Task, tasks
+from pvg.spec import Spec, default_protocol, resolve
+from pvg.task import tasks
 from pvg.verifier import ScriptedVerifier, Verifier
 
 console = Console()
@@ -39,9 +38,15 @@ app = tyro.extras.SubcommandApp()
 EnvId = Annotated[str, arg(metavar="ENV_ID", help="an environment such as pvg/Arith-v0; `pvg list tasks` shows all")]
 Settings = Annotated[
     tuple[str, ...],
-    arg(name="set", metavar="NAME=VALUE", help="sizes of the task, such as `--set operations=8 modulus=7`"),
+    arg(
+        name="set",
+        metavar="NAME=VALUE",
+        help="sizes of the task, a preset of them or settings of the protocol, such as `--set preset=hard operations=8`",
+    ),
 ]
-Protocol = Annotated[str, arg(help="who speaks when; `pvg list protocols` shows all")]
+Protocol = Annotated[
+    str | None, arg(help="who speaks when; `pvg list protocols` shows all; the one that fits the task's proof if left out")
+]
 Json = Annotated[bool, arg(help="print JSON instead of a table")]
 What = Literal["tasks", "protocols", "agents", "networks"]
 
@@ -67,7 +72,7 @@ def list_(what: Positional[Annotated[What | None, arg(help="which of them; all i
 def train(
     env_id: Positional[EnvId],
     config: OmitArgPrefixes[TrainConfig],
-    protocol: Protocol = "prover_verifier",
+    protocol: Protocol = None,
     settings: Settings = (),
     claims: Annotated[int, arg(help="false claims (and as many true ones) the report is about")] = 2000,
     out: Annotated[Path | None, arg(help="new folder for report.json, figure.png, logs and checkpoint")] = None,
@@ -90,7 +95,7 @@ def train(
 def evaluate(
     who: Positional[Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]],
     env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's own if left out")] = None,
-    protocol: Protocol = "prover_verifier",
+    protocol: Protocol = None,
     settings: Settings = (),
     claims: Annotated[int, arg(help="false claims (and as many true ones) the report is about")] = 2000,
     seed: Annotated[int, arg(help="decides the claims")] = 0,
@@ -112,7 +117,7 @@ def evaluate(
 @app.command
 def play(
     env_id: Positional[EnvId],
-    protocol: Protocol = "prover_verifier",
+    protocol: Protocol = None,
     role: Annotated[str, arg(help="your seat")] = "verifier",
     opponent: Annotated[
         str | None, arg(help="who argues with you: an agent's name; honest or not by the claim if left out")
@@ -126,14 +131,7 @@ def play(
     """Take a seat yourself: read what the prover says, judge it, and see the truth after."""
     spec = _spec(env_id, protocol, settings)
     cast = {} if opponent is None else {r.name: opponent for r in spec.roles if r.name != role}
-    env = gymnasium.make(
-        env_id,
-        protocol=protocol,
-        role=role,
-        opponents=cast,
-        render_mode="ansi",
-        **_parameters(type(spec.task), settings),
-    )
+    env = gymnasium.make(env_id, task=spec.task, protocol=spec.protocol, role=role, opponents=cast, render_mode="ansi")
     _refuse_existing(out)
     record: list[dict[str, Any]] = []
     for number in range(games):
@@ -189,27 +187,28 @@ def _ask(spec: Spec, role: str, env: Any) -> Any:
             print(error)
 
 
-def _spec(env_id: str, protocol: str, settings: tuple[str, ...]) -> Spec:
+def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
+    """The game of an id, under the sizes and settings asked for."""
     ids = {f"pvg/{name}-v0": name for name in tasks}
     if env_id not in ids:
         raise unknown("environment", env_id, ids, "`pvg list tasks`")
     kind: Any = tasks[ids[env_id]]
-    return resolve(kind(**_parameters(kind, settings)), protocols[protocol]())
-
-
-def _parameters(kind: type[Task], settings: tuple[str, ...]) -> Mapping[str, Any]:
-    sizes: Any = kind
-    known: dict[str, type] = {f.name: type(f.default) for f in dataclasses.fields(sizes)}
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        name, _, value = setting.partition("=")
+    asked = dict(setting.partition("=")[::2] for setting in settings)
+    start: Any = kind.preset(asked.pop("preset")) if "preset" in asked else kind()
+    rules_of: Any = type(default_protocol(start)) if protocol is None else protocols[protocol]
+    chosen = rules_of()
+    sizes, rules = ({f.name: type(f.default) for f in dataclasses.fields(thing)} for thing in (start, chosen))
+    values = {}
+    for name, text in asked.items():
+        known = {**rules, **sizes}
         if name not in known:
             raise unknown(f"size of {kind.__name__}", name, known, f"{kind.__name__}'s documentation")
         try:
-            chosen[name] = {"true": True, "false": False}[value.lower()] if known[name] is bool else known[name](value)
+            values[name] = {"true": True, "false": False}[text.lower()] if known[name] is bool else known[name](text)
         except (ValueError, KeyError):
-            raise ValueError(f"--set {setting}: expected {name}=<{known[name].__name__}>") from None
-    return chosen
+            raise ValueError(f"--set {name}={text}: expected {name}=<{known[name].__name__}>") from None
+    task = dataclasses.replace(start, **{name: value for name, value in values.items() if name in sizes})
+    return resolve(task, dataclasses.replace(chosen, **{name: value for name, value in values.items() if name not in sizes}))
 
 
 def _verifier(who: str, asked: Spec | None, device: torch.device) -> tuple[Spec, Verifier, ProverNetwork | None]:

@@ -173,7 +173,7 @@ def _bindings(spec: Spec) -> dict[str, Any]:
         "sample": spec.task.rules.sample,
         "deal": spec.rules.deal, "after": spec.rules.after, "pay": spec.rules.pay,
         "evidence": _nothing if proof is None or proof.evidence is None else proof.evidence,
-        "ROLES": len(spec.roles), "TURNS": spec.turns, "HORIZON": spec.protocol.horizon,
+        "ROLES": len(spec.roles), "TURNS": spec.turns, "HORIZON": spec.horizon,
         "FIRST_ROW": spec.first_row, "SPEAKER": spec.speaker, "ALPHABET": spec.alphabet,
         "WIDTH": (spec.alphabet > 0).sum(axis=1),
         "SLOT": spec.slot,
@@ -184,13 +184,15 @@ def _bindings(spec: Spec) -> dict[str, Any]:
 
 def _generated(spec: Spec, agents: Iterable[LaneAgent | None]) -> str:
     """The lane functions that go through a record's fields by name, which only source text can."""
-    blank = [f for f in (*spec.task.fields, *spec.protocol.fields) if f.blank]
+    blank = [f for f in spec.fields if f.blank]
+    named = spec.task.split_by
+    hashed = [f for f in spec.task.fields if f.name in named] if named else spec.task.statement
     clear = [f"s.{name} = -1" for name in ("truth", "speaker", "verdict", "forfeit", "belief")]
     clear += _each(Field("side", 2, (len(spec.roles),)), "{} = -1")
     clear += _each(Field("said", 2, (spec.slots, spec.width)), "{} = -1")
     clear += [line for f in blank for line in _each(f, "{} = -1")]
     digest = ["h = GOLDEN"]
-    digest += [line for f in spec.task.statement for line in _each(f, "h = mix(h + np.uint64({}) + GOLDEN)")]
+    digest += [line for f in hashed for line in _each(f, "h = mix(h + np.uint64({}) + GOLDEN)")]
     text = _function("clear_lane(s)", clear) + _function("statement_hash(s)", [*digest, "return h"])
     text += _function("observe_lane(s, role, out)", [line for role in range(len(spec.roles)) for line in _observe(spec, role)])
     speaks = ["begin(s, SPEAK + role)"]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["token", "number", "bit", "node", "coordinate"]
-Seat = Literal["prover", "verifier"]
+Seat = Literal["prover", "verifier", "nature"]
 
 EVERYONE: tuple[Seat, ...] = ("prover", "verifier")
 
@@ -25,7 +25,7 @@ class Field:
     axes: what each dimension of `shape` runs over; two fields that share an axis are aligned along it.
     kind: how a network should read a value: `token` and `node` are categories, `bit` is 0 or 1, `number` and
         `coordinate` are ordered.
-    seen_by: the seats whose observations hold the field. Nobody else's do.
+    seen_by: the seats whose observations hold the field. Nobody else's do; nature, who tosses public coins, sees nothing.
     blank: the field starts as -1 (nothing there yet) in every game.
     """
 

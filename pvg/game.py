@@ -15,7 +15,7 @@ from pvg.agent import Agent, LaneAgent, Observation, default_agent, find_agent
 from pvg.engine import kernels
 from pvg.lane import lane_keys
 from pvg.protocol import Protocol, protocols
-from pvg.spec import BUCKETS, Spec, Split, resolve
+from pvg.spec import BUCKETS, Spec, Split, default_protocol, resolve
 from pvg.task import Task, tasks
 
 # torch has no arithmetic on unsigned integers wider than a byte; the bits are the same.
@@ -32,7 +32,7 @@ _TORCH |= {"i1": torch.int8, "u1": torch.uint8, "f4": torch.float32}
 
 def game(
     task: Task | str,
-    protocol: Protocol | str = "prover_verifier",
+    protocol: Protocol | str | None = None,
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -40,9 +40,11 @@ def game(
     proof: str | None = None,
     split: Split | None = None,
 ) -> Game:
-    """The game of a task (an object or a registered name at its defaults) under a protocol, dealt from `seed`."""
+    """The game of a task (an object or a registered name at its defaults) under a protocol (None: the one that fits its
+    proof), dealt from `seed`.
+    """
     task = tasks[task]() if isinstance(task, str) else task
-    protocol = protocols[protocol]() if isinstance(protocol, str) else protocol
+    protocol = protocols[protocol]() if isinstance(protocol, str) else protocol or default_protocol(task, proof)
     return Game(resolve(task, protocol, proof, split), num_envs, device, seed)
 
 
@@ -173,7 +175,7 @@ class Game:
         never waits for it.
         """
         self.returns.zero_()
-        for turn in range(self.spec.protocol.horizon):
+        for turn in range(self.spec.horizon):
             hold = held | self.over
             if seat >= 0 and not (given and turn == 0):
                 hold |= self.acting[:, seat]

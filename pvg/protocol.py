@@ -69,7 +69,7 @@ class Protocol(ABC):
     """Who speaks when, who hears it, and what each side is paid."""
 
     roles: tuple[Role, ...]
-    table: tuple[Row, ...]
+    table: tuple[Row, ...] = ()
     fields: tuple[Field, ...] = ()
     kinds: Mapping[str, tuple[Field, ...]] = {}
 
@@ -78,9 +78,36 @@ class Protocol(ABC):
         """Make the lane functions."""
 
     @property
-    def horizon(self) -> int:
-        """The most turns a game can take; by default each turn of the table once."""
-        return 1 + max(row.turn for row in self.table)
+    def proofless(self) -> bool:
+        """Whether the protocol needs nothing of a proof."""
+        return bool(self.table) and not self._asks_of_proofs()
+
+    def rows(self, task: Task, proof: Proof | None) -> tuple[Row, ...]:
+        """The table for a task's proof; ValueError says why the proof does not fit.
+
+        By default the protocol's own `table`, for proofs that have every kind of utterance in it.
+        """
+        missing = self._asks_of_proofs() - set(proof.kinds if proof else {})
+        if missing:
+            raise ValueError(f"it needs utterances {sorted(missing)}")
+        return self.table
+
+    def horizon(self, turns: int) -> int:
+        """The most steps a game of a table of `turns` turns can take; by default each once."""
+        return turns
+
+    def _asks_of_proofs(self) -> set[str]:
+        return {row.kind for row in self.table} - {VERDICT} - set(self.kinds)
+
+
+def script_rows(proof: Proof, speakers: Mapping[str, str], roles: tuple[Role, ...]) -> tuple[Row, ...]:
+    """A proof's script as a table: `speakers` says each kind for all to hear, then the verifier decides."""
+    names = [role.name for role in roles]
+    rows = []
+    for slot, kind in enumerate(proof.script):
+        hearers = tuple(name for name in names if name != speakers[kind])
+        rows.append(Row(slot, (speakers[kind],), kind, slot, hearers))
+    return (*rows, Row(len(rows), ("verifier",), VERDICT))
 
 
 @lane

@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvg.field import Field, integer_type
-from pvg.protocol import VERDICT, Protocol, ProtocolRules, Role, Row
+from pvg.protocol import VERDICT, Protocol, ProtocolRules, Role, Row, protocols
 from pvg.registry import unknown
 from pvg.task import Proof, Task
+
+# The protocols a task is played under unless told otherwise, in the order of preference.
+DEFAULTS = ("prover_verifier", "interactive_proof", "bisection", "consultancy")
 
 Split = Literal["train", "validation", "test"]
 
 # Of ten buckets of the statement's hash: 0..7 train, 8 validation, 9 test.
 BUCKETS: dict[Split | None, tuple[int, int]] = {None: (0, 10), "train": (0, 8), "validation": (8, 9), "test": (9, 10)}
 
-Origin = Literal["game", "statement", "claim", "private", "protocol", "said"]
+Origin = Literal["game", "statement", "claim", "private", "proof", "protocol", "said"]
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,27 @@ class Spec:
             raise unknown("role", name, names, "the protocol's `roles`")
         return names.index(name)
 
+    @property
+    def label(self) -> str:
+        """The protocol, and the proof where there is one: what a task is played under."""
+        name = next(name for name in protocols if protocols[name] is type(self.protocol))
+        return name if self.proof_name is None else f"{name}, {self.proof_name}"
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields a lane keeps beside what every game keeps."""
+        return (*self.task.fields, *(self.proof.fields if self.proof else ()), *self.protocol.fields)
+
     # The table as arrays, a row of the table per entry.
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        return tuple(sorted(self.protocol.table, key=lambda row: row.turn))
+        return tuple(sorted(self.protocol.rows(self.task, self.proof), key=lambda row: row.turn))
+
+    @property
+    def horizon(self) -> int:
+        """The most steps a game can take."""
+        return self.protocol.horizon(self.turns)
 
     def parts(self, row: Row) -> tuple[Field, ...]:
         """The fields an utterance of a row is made of."""
@@ -198,7 +217,7 @@ class Spec:
             ("forfeit", np.int8, ()),
             ("side", np.int8, (len(self.roles),)),
         ]
-        own = [(f.name, f.dtype, f.shape) for f in (*self.task.fields, *self.protocol.fields)]
+        own = [(f.name, f.dtype, f.shape) for f in self.fields]
         own.append(("said", said, (self.slots, self.width)))
         own.sort(key=lambda part: -np.dtype(part[1]).itemsize)
         tapes = [("drawn", np.uint32, (min(tape, 1),)), ("tape", np.uint32, (tape,)), ("arity", np.uint32, (tape,))]
@@ -242,6 +261,7 @@ class Spec:
             ("statement", self.task.statement),
             ("claim", self.task.claim),
             ("private", self.task.private),
+            ("proof", self.proof.fields if self.proof else ()),
             ("protocol", self.protocol.fields),
         ]
         for origin, fields in groups:
@@ -253,9 +273,12 @@ class Spec:
         for slot in sorted(heard):
             offset = 0
             for part in self.parts(heard[slot]):
-                alone = names.count(part.name) == 1
-                add(part if alone else replace(part, name=f"{part.name}_{slot}"), 1, "said", heard[slot], offset)
+                if me.seat in part.seen_by:
+                    alone = names.count(part.name) == 1
+                    add(part if alone else replace(part, name=f"{part.name}_{slot}"), 1, "said", heard[slot], offset)
                 offset += part.size
+        if not columns:
+            add(Field("turn", self.turns), 1, "game")  # whoever speaks sees something, if only that it is to speak
         return View(me.name, tuple(columns))
 
 
@@ -263,34 +286,53 @@ class Spec:
 def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Split | None = None) -> Spec:
     """The Spec of a task under a protocol; ValueError says what does not fit.
 
-    proof: a name among the task's proofs; None takes the first that has every kind of utterance the protocol asks for.
+    proof: a name among the task's proofs; None takes the first that fits.
     """
     if split not in BUCKETS:
         raise unknown("split", split, [s for s in BUCKETS if s], "'train', 'validation', 'test' or None: that")
-    needed = {row.kind for row in protocol.table} - {VERDICT} - set(protocol.kinds)
     proofs = task.rules.proofs
     if proof is not None and proof not in proofs:
         raise unknown(f"proof of {type(task).__name__}", proof, proofs, "`task.rules.proofs`")
-    fitting = [name for name, p in proofs.items() if needed <= set(p.kinds) and proof in (None, name)]
-    if needed and not fitting:
-        have = {name: sorted(p.kinds) for name, p in proofs.items()}
-        raise ValueError(
-            f"{type(protocol).__name__} needs utterances {sorted(needed)}; the proofs of {type(task).__name__} have {have}"
-        )
-    spec = Spec(task, protocol, fitting[0] if needed else None, split)
+    spec = Spec(task, protocol, None if protocol.proofless else _fitting(task, protocol, proof), split)
     _check(spec)
     return spec
+
+
+def default_protocol(task: Task, proof: str | None = None) -> Protocol:
+    """What a task is played under unless told otherwise: the first of DEFAULTS that fits a proof of it, its first proof first."""
+    for name in task.rules.proofs if proof is None else (proof,):
+        for candidate in DEFAULTS:
+            try:
+                resolve(task, protocols[candidate](), name)
+            except ValueError:
+                continue
+            return protocols[candidate]()
+    raise ValueError(f"{task}: none of the protocols {', '.join(DEFAULTS)} fits {proof or 'a proof of it'}")
+
+
+def _fitting(task: Task, protocol: Protocol, proof: str | None) -> str:
+    """The proof that is named, or the first that fits."""
+    reasons = {}
+    for name in task.rules.proofs if proof is None else (proof,):
+        try:
+            protocol.rows(task, task.rules.proofs[name])
+        except ValueError as error:
+            reasons[name] = str(error)
+        else:
+            return name
+    why = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items()) or "it has no proof"
+    raise ValueError(f"{type(protocol).__name__} does not fit {type(task).__name__} ({why})")
 
 
 def _check(spec: Spec) -> None:
     """Refuse what the record cannot hold."""
     if not 2 <= spec.task.answers <= 126:
         raise ValueError(f"{spec.task}: answers={spec.task.answers} is outside 2..126")
-    if spec.turns > 127 or spec.protocol.horizon > 65535:
-        raise ValueError(f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.protocol.horizon} (at most 65535)")
+    if spec.turns > 127 or spec.horizon > 65535:
+        raise ValueError(f"{spec.protocol}: {spec.turns} turns (at most 127) or horizon={spec.horizon} (at most 65535)")
     if set(spec.first_row[1:] - spec.first_row[:-1]) & {0}:
         raise ValueError(f"{spec.protocol}: every turn up to {spec.turns - 1} needs a row")
-    names = [f.name for f in (*spec.task.fields, *spec.protocol.fields)]
+    names = [f.name for f in spec.fields]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"{spec.task} and {spec.protocol}: fields {sorted(twice)} are declared twice")

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pvg.field import Field
 from pvg.lane import LaneFunction
-from pvg.registry import Registry
+from pvg.registry import Registry, unknown
 
 Values = Mapping[str, NDArray[Any]]
 
@@ -23,15 +23,21 @@ Values = Mapping[str, NDArray[Any]]
 class Proof:
     """One way to convince a verifier of a statement. Lane functions take the lane `s` and the task's `tables` first.
 
-    kinds: for each kind of utterance (message, question, opening, ...) the Fields it is made of.
+    kinds: for each kind of utterance (message, question, challenge) the Fields it is made of. A part that one seat alone
+        sees (`seen_by`) is an ideal commitment, or a private coin: bound and hidden, but for what `evidence` shows of it.
+    script: the kinds in the order they are said; utterance i is row i of `s.said`. Questions are the verifier's,
+        challenges are those of a second prover who argues the other side, everything else is the prover's.
     honest(s, tables, side, slot, out): the textbook prover; `slot` is the row of `s.said` it fills, `out` its symbols.
     dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
     check(s, tables): the reference verifier's verdict, from what the verifier sees alone.
     ask(s, tables, slot, out): the reference verifier's question.
-    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into blank fields of the lane.
+    fields: what the proof keeps in a lane beside the statement; evidence is blank until it is written.
+    evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into the proof's fields.
+    noisy: evidence draws coins.
     proves: the answers the proof can prove.
-    completeness, soundness_error: of `check`, against `honest` and against every prover; the second is a supremum where
-        `exact`, else a bound.
+    completeness, soundness_error: of `check`, the probability that it gives the answer argued, where that is true and
+        `honest` proves it, and where it is false, against every prover; None where there is no number. The second is a
+        supremum where `exact` (attained by the last of `dishonest`), else a bound.
     path: for proofs that list a computation's states: the names of the fields that hold the first state, the states
         between, and the last. Aligned along the axis `step` with the fields of the statement that have it first.
     """
@@ -40,11 +46,14 @@ class Proof:
     honest: LaneFunction
     dishonest: Mapping[str, LaneFunction]
     check: LaneFunction
+    script: tuple[str, ...] = ("message",)
     ask: LaneFunction | None = None
+    fields: tuple[Field, ...] = ()
     evidence: LaneFunction | None = None
+    noisy: bool = False
     proves: tuple[int, ...] = (1,)
-    completeness: float = 1.0
-    soundness_error: float = 0.0
+    completeness: float | None = 1.0
+    soundness_error: float | None = 0.0
     exact: bool = True
     path: tuple[str, str, str] | None = None
 
@@ -62,12 +71,24 @@ class TaskRules:
 class Task(ABC):
     """A distribution of statements with a known answer among 0..answers-1.
 
-    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what splits and bug
-    reports name it by; the claim varies with the side that is argued; `private` fields hold coins, evidence and scratch.
+    Subclasses are frozen dataclasses of their sizes, checked on construction. A statement's fields are what bug reports
+    name it by; the claim varies with the side that is argued; `private` fields hold what else a lane must remember.
+
+    presets: named sets of sizes beside the defaults. split_by: the fields whose hash decides a statement's split, where
+        they are not all of the statement (an index into a pool, of which many statements are copies).
     """
 
     answers: ClassVar[int] = 2
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     private: tuple[Field, ...] = ()
+    split_by: tuple[str, ...] = ()
+
+    @classmethod
+    def preset(cls, name: str, **sizes: Any) -> Self:
+        """The task at the sizes of a preset, but for those given."""
+        if name not in cls.presets:
+            raise unknown(f"preset of {cls.__name__}", name, cls.presets, f"{cls.__name__}'s documentation")
+        return cls(**{**cls.presets[name], **sizes})
 
     @property
     @abstractmethod
@@ -117,6 +138,13 @@ class Task(ABC):
         if len(words) != width or not all(re.fullmatch(r"\d+", word) for word in words):
             raise ValueError(f"{kind} {text!r}: expected {width} whole numbers separated by blanks")
         return np.array([int(word) for word in words], dtype=np.int32)
+
+
+def within(task: Task, name: str, low: float, high: float) -> None:
+    """ValueError where a size of a task is outside low..high."""
+    value = getattr(task, name)
+    if not low <= value <= high:
+        raise ValueError(f"{type(task).__name__}: {name}={value} is outside {low}..{high}")
 
 
 @cache

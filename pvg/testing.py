@@ -5,6 +5,7 @@ For the ones registered here and for your own: call these from a test. All raise
 
 from __future__ import annotations
 
+import math
 import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -15,19 +16,25 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from numpy.typing import NDArray
 from scipy.stats import binom
 
+from pvg.agent import LaneAgent, agents, find_agent, one_of
 from pvg.game import Game
-from pvg.protocol import Protocol, protocols
-from pvg.spec import Spec, resolve
+from pvg.lane import lane
+from pvg.protocol import VERDICT, Protocol, protocols
+from pvg.spec import Spec, default_protocol, resolve
 from pvg.task import Proof, Task
+from pvg.verifier import remember
 
 UNLIKELY = 1e-6  # a correct rate is refused this rarely
+PARITY = 2**31 - 1  # the bits of a lane's key that say which dishonest prover plays in it
+NUMBERS = 4000  # lanes in which the stated numbers are counted
 LANES = 250  # few enough for the serial kernels alone: compiling is what takes the time here
 
 
 def check_task(task: Task, games: int = 4000, seed: int = 0) -> None:
-    """A task keeps its contract under every registered protocol that one of its proofs fits."""
+    """A task keeps its contract under every registered protocol, with every proof that fits it."""
     _require(pickle.loads(pickle.dumps(task)) == task, f"{task} does not survive pickling")
     specs = list(fitting(task))
     _require(bool(specs), f"no registered protocol fits {task}")
@@ -37,10 +44,32 @@ def check_task(task: Task, games: int = 4000, seed: int = 0) -> None:
             _same_game_at_any_batch_size(spec, seed)
             _seeds_share_no_game(spec, seed)
     _text_round_trip(specs[0], seed)
-    for name, proof in task.rules.proofs.items():
-        for spec in specs:
-            if spec.proof_name == name and "reference" not in _unplayable(spec):
-                _stated_numbers_hold(spec, proof, games, seed)
+    for spec in specs:
+        if spec.proof is not None:
+            _no_secret_is_visible(spec, seed)
+            if not _asked(spec) or spec.proof.ask is not None:
+                _stated_numbers_hold(spec, spec.proof, games, seed)
+                _reference_decides_on_what_it_sees(spec, seed)
+
+
+def check_numbers(
+    task: Task, protocol: Protocol | None = None, proof: str | None = None, games: int = 200_000, seed: int = 0
+) -> None:
+    """The stated completeness against the honest prover, and soundness error against the strongest, each in at least that many
+    games: within a binomial interval where exact, else not above.
+    """
+    spec = resolve(task, protocol or default_protocol(task, proof), proof)
+    _require(spec.proof is not None, f"{spec.protocol} plays no proof of {task}")
+    assert spec.proof is not None
+    strongest = list(spec.proof.dishonest)[-1]
+    counts = [(0, 0), (0, 0)]
+    while min(n for _, n in counts) < games:
+        more = _counts(spec, spec.proof, find_agent(strongest, spec), 1, games, seed)
+        counts = [(hits + hit, n + extra) for (hits, n), (hit, extra) in zip(counts, more, strict=True)]
+        _require(min(n for _, n in more) > 0, f"{spec.task}: {games} games held no true claim, or no false one")
+        seed += 1
+    for number, count in enumerate(counts):
+        _agrees(spec, spec.proof, number, strongest if number else "honest", *count)
 
 
 def check_protocol(protocol: Protocol, task: Task, seed: int = 0) -> None:
@@ -65,14 +94,15 @@ def check_env(env_id: str, episodes: int = 5, **settings: Any) -> None:
 
 
 def fitting(task: Task) -> Iterator[Spec]:
-    """The task under each registered protocol that one of its proofs fits."""
+    """The task under each registered protocol, with each proof that fits it."""
+    found: dict[Spec, None] = {}
     for name in protocols:
         for proof in task.rules.proofs:
             try:
-                spec = resolve(task, protocols[name](), proof)
+                found[resolve(task, protocols[name](), proof)] = None
             except ValueError:
                 continue
-            yield spec
+    yield from found
 
 
 def _require(holds: bool, message: str) -> None:
@@ -90,9 +120,8 @@ def _global_randomness_untouched(who: str) -> Iterator[None]:
     _require(state() == before, f"{who} moved a global random state")
 
 
-def _unplayable(spec: Spec) -> set[str]:
-    """Which scripted players the proof has no functions for."""
-    return {"honest", "dishonest", "reference"} if spec.proof is None else set()
+def _asked(spec: Spec) -> bool:
+    return any(row.kind == "question" for row in spec.rows)
 
 
 def _played(spec: Spec, lanes: int, seed: int) -> Game:
@@ -148,36 +177,123 @@ def _text_round_trip(spec: Spec, seed: int) -> None:
 
 
 def _stated_numbers_hold(spec: Spec, proof: Proof, games: int, seed: int) -> None:
-    """Honest accepted at the stated completeness; no dishonest prover above the stated soundness error, the last at it."""
+    """The answer argued is given at the stated completeness where it is true and the proof proves it; where it is false, no
+    dishonest prover gets it above the stated soundness error, and the last gets it at that error if exact.
+    """
+    names = list(proof.dishonest)
+    for number, count in enumerate(_counts(spec, proof, EACH_IN_TURN, len(names), games, seed)):
+        _agrees(spec, proof, number, names[number - 1] if number else "honest", *count)
+
+
+def _counts(spec: Spec, proof: Proof, prover: LaneAgent, dishonest: int, games: int, seed: int) -> list[tuple[int, int]]:
+    """How often the answer argued was given, and in how many games: of true answers the proof proves, then of false ones as
+    argued by each of so many dishonest provers.
+    """
+    game = Game(spec, min(games, NUMBERS), seed=seed)
     provers = [role.name for role in spec.roles if role.seat == "prover"]
-    for prover in ("honest", *proof.dishonest):
-        game = Game(spec, LANES, seed=seed)
-        players = game.players(dict.fromkeys(provers, prover))
-        accepted = n = 0
-        for _ in range(max(1, games // LANES)):
-            game.play(players)
-            provable = torch.isin(game.field("truth"), torch.tensor(proof.proves, dtype=torch.int8))
-            lanes = provable if prover == "honest" else ~provable
-            accepted, n = accepted + int((game.field("verdict") == 1)[lanes].sum()), n + int(lanes.sum())
-        _require(n > 0, f"{spec.task}: {games} games held no {'true' if prover == 'honest' else 'false'} claim")
-        if prover == "honest":
-            low = binom.cdf(accepted, n, proof.completeness) > UNLIKELY
-            _require(low, f"{spec.task}: honest accepted {accepted} of {n}, stated completeness {proof.completeness}")
+    players = game.players(dict.fromkeys(provers, prover))
+    provable = torch.tensor(proof.proves, dtype=torch.int8)
+    hits, games_of = np.zeros((2, 1 + dishonest), dtype=np.int64)
+    for _ in range(math.ceil(games / game.num_envs)):
+        game.play(players)
+        side, truth = game.field("side")[:, spec.role_index(provers[0])], game.field("truth")
+        who = 1 + (game.field("key") & PARITY) % max(dishonest, 1)
+        who = torch.where(side == truth, torch.where(torch.isin(truth, provable), 0, -1), who)
+        for i in range(1 + dishonest):
+            hits[i] += int((game.field("verdict") == side)[who == i].sum())
+            games_of[i] += int((who == i).sum())
+    return [(int(hit), int(n)) for hit, n in zip(hits, games_of, strict=True)]
+
+
+def _agrees(spec: Spec, proof: Proof, number: int, prover: str, accepted: int, n: int) -> None:
+    """What was counted is not unlikely under what is stated; number 0 is the honest prover, the last is the strongest."""
+    stated = proof.soundness_error if number else proof.completeness
+    if stated is None:
+        return
+    _require(n > 0, f"{spec.task}: no game held a {'false' if number else 'true'} claim")
+    too_few = binom.cdf(accepted, n, stated) < UNLIKELY
+    too_many = binom.sf(accepted - 1, n, stated) < UNLIKELY
+    attained = number == 0 or (proof.exact and prover == list(proof.dishonest)[-1])
+    says = f"{spec.task}, proof {spec.proof_name!r}: {prover} accepted {accepted} of {n}, stated"
+    says += f" {'soundness error' if number else 'completeness'} {stated}"
+    _require(not too_many, says)
+    _require(not (too_few and attained), says + (", exact, and this is the strongest" if number else ""))
+
+
+def _each(spec: Spec, role: int) -> Any:
+    assert spec.proof is not None
+    honest, slots = spec.proof.honest, spec.slot[spec.row_of(role)]
+    count, cheat = len(spec.proof.dishonest), one_of(list(spec.proof.dishonest.values()))
+
+    @lane
+    def act(s: Any, tables: Any, out: Any) -> None:
+        side, slot = s.side[role], slots[s.turn]
+        if side == s.truth:
+            honest(s, tables, side, slot, out)
         else:
-            high = binom.sf(accepted - 1, n, proof.soundness_error) > UNLIKELY
-            stated = f"{spec.task}: {prover} accepted {accepted} of {n}, stated soundness error {proof.soundness_error}"
-            _require(high, stated)
-            strongest = proof.exact and prover == list(proof.dishonest)[-1]
-            attained = not strongest or binom.cdf(accepted, n, proof.soundness_error) > UNLIKELY
-            _require(attained, f"{stated}, exact, and this is the strongest")
+            cheat(np.int64(s.key & np.uint64(PARITY)) % max(count, 1), s, tables, side, slot, out)
+
+    return act
+
+
+# One compiled player in place of one a prover.
+EACH_IN_TURN = LaneAgent("each_in_turn", _each, "honest where the side argued is true, else the dishonest provers, by lane")
+
+
+def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
+    """The reference verifier decides the same in a record that holds its observation and nothing else."""
+    deciding = {(row.turn, name) for row in spec.rows if row.kind == VERDICT for name in row.speakers}
+    if len(deciding) > 1:
+        return
+    turn, name = deciding.pop()
+    me = spec.role_index(name)
+    game, blank = Game(spec, LANES, seed=seed), Game(spec, LANES, seed=seed)
+    game.play()
+    remember(blank, game.observe(me))
+    for field in ("key", "episode"):
+        blank.field(field).copy_(game.field(field))
+    blank.field("elapsed").copy_(game.field("elapsed") - 1)
+    blank.field("turn").fill_(turn)
+    blank.speak(tuple(agents["reference"] if i == me else None for i in range(len(spec.roles))))
+    same = torch.equal(blank.actions[:, me, 0].to(torch.int8), game.field("verdict"))
+    _require(same, f"{spec.task}, proof {spec.proof_name!r}: `check` reads what the verifier does not see")
+
+
+def _no_secret_is_visible(spec: Spec, seed: int) -> None:
+    """No integer hidden from provers stands, shifted or not, in anything one of them sees at any turn."""
+    hidden = [f for f in spec.fields if "prover" not in f.seen_by]
+    coins = [(row, part) for row in spec.rows for part in spec.parts(row) if "prover" not in part.seen_by]
+    game = Game(spec, LANES, seed=seed)
+    cast = tuple(agent for agent in game.players().values() if isinstance(agent, LaneAgent))
+    seen: list[NDArray[Any]] = []
+    for _ in range(spec.horizon):
+        seen += [game.observe(i).packed.numpy() for i, role in enumerate(spec.roles) if role.seat == "prover"]
+        game.speak(cast)
+        game.step()
+    secrets = {f.name: game.field(f.name).reshape(LANES, -1).numpy() for f in hidden}
+    for row, part in coins:
+        parts = spec.parts(row)
+        offset = sum(before.size for before in parts[: parts.index(part)])
+        secrets[f"{part.name} of slot {row.slot}"] = game.field("said")[:, row.slot, offset : offset + part.size].numpy()
+    columns = {_pattern(column) for packed in seen for column in packed.T}
+    for name, values in secrets.items():
+        for column in values.T:
+            shown = len(np.unique(column)) > 1 and _pattern(column) in columns
+            _require(not shown, f"{spec.task}, proof {spec.proof_name!r}: a prover sees {name!r}, which is hidden from it")
+
+
+def _pattern(column: NDArray[Any]) -> bytes:
+    """A column up to the names of its values."""
+    _, first, inverse = np.unique(column, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int32).tobytes()
 
 
 def _ends_in_time_and_pays_no_less_than_the_minimum(spec: Spec, seed: int) -> None:
     game = _played(spec, LANES, seed)
     returns = game.returns
-    _require(bool(game.over.all()), f"{spec.protocol}: not over after its horizon of {spec.protocol.horizon}")
+    _require(bool(game.over.all()), f"{spec.protocol}: not over after its horizon of {spec.horizon}")
     steps = int(game.field("elapsed").max())
-    _require(steps <= spec.protocol.horizon, f"{spec.protocol}: took {steps} turns, horizon {spec.protocol.horizon}")
+    _require(steps <= spec.horizon, f"{spec.protocol}: took {steps} turns, horizon {spec.horizon}")
     for i, role in enumerate(spec.roles):
         least = float(returns[:, i].min())
         _require(least >= role.minimum, f"{spec.protocol}: {role.name} got {least}, less than its minimum {role.minimum}")
@@ -200,7 +316,7 @@ def _each_turn(spec: Spec, seed: int, visit: Callable[[Game, Any], None]) -> Non
     game = Game(spec, 16, seed=seed)
     scripted = {role.name: "random" for role in spec.roles}
     cast = tuple(game.players(scripted).values())
-    for _ in range(spec.protocol.horizon):
+    for _ in range(spec.horizon):
         for row in spec.rows:
             if bool((game.field("turn") == row.turn).any()):
                 visit(game, row)
@@ -253,9 +369,9 @@ def _nothing_is_heard_before_its_time(spec: Spec, seed: int) -> None:
 
 def _roles(env_id: str, settings: Mapping[str, Any]) -> list[str]:
     env = gymnasium.make(env_id, **settings)
-    names = [role.name for role in env.unwrapped.game.spec.roles]  # type: ignore[attr-defined]
+    spec: Spec = env.unwrapped.game.spec  # type: ignore[attr-defined]
     env.close()
-    return names
+    return [role.name for i, role in enumerate(spec.roles) if role.seat != "nature" and (spec.row_of(i) >= 0).any()]
 
 
 def _vector_lane_is_the_single_game(env_id: str, settings: Mapping[str, Any], episodes: int) -> None:
@@ -265,7 +381,7 @@ def _vector_lane_is_the_single_game(env_id: str, settings: Mapping[str, Any], ep
     seen, _ = vector.reset(seed=seed)
     alone, _ = single.reset(seed=seed, options={"lane": chosen})
     vector.action_space.seed(seed)
-    for _ in range(episodes * single.unwrapped.game.spec.protocol.horizon):  # type: ignore[attr-defined]
+    for _ in range(episodes * single.unwrapped.game.spec.horizon):  # type: ignore[attr-defined]
         for name in alone:
             _require(np.array_equal(seen[name][chosen], alone[name]), f"{env_id}: lane {chosen} sees another {name!r}")
         actions = vector.action_space.sample()

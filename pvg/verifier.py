@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from pvg.agent import Observation, find_agent
 from pvg.game import Game
 from pvg.lane import lane_keys
+from pvg.protocol import Row
 from pvg.spec import Spec, View
 
 
@@ -36,8 +37,67 @@ def message_columns(view: View) -> Tensor:
     return torch.tensor([index for c in ordered for index in range(c.start, c.stop)], dtype=torch.long)
 
 
+def message_rows(spec: Spec, verifier: int) -> list[Row]:
+    """The rows of the table in which provers say what the verifier hears, as they are said."""
+    me = spec.roles[verifier].name
+    provers = {role.name for role in spec.roles if role.seat == "prover"}
+    return [row for row in spec.rows if row.slot is not None and me in row.hearers and set(row.speakers) <= provers]
+
+
+def messages_said(game: Game, verifier: int) -> Tensor:
+    """What provers said to the verifier in every lane: `lane position` int32, as `verdict` takes it."""
+    said, spec = game.field("said"), game.spec
+    rows = [(row.slot, int((spec.alphabet[spec.rows.index(row)] > 0).sum())) for row in message_rows(spec, verifier)]
+    parts = [said[:, slot, :width].int() for slot, width in rows]
+    return torch.cat(parts, dim=1) if parts else said.new_zeros((game.num_envs, 0)).int()
+
+
+class Records:
+    """A Replay from the records of B lanes as they were dealt, for games in which all messages come before the verdict."""
+
+    def __init__(self, spec: Spec, verifier: int, dealt: Tensor, tosses: int) -> None:
+        self.spec, self.tosses = spec, tosses
+        self._verifier, self._dealt, self._games = verifier, dealt, dict[int, Game]()
+
+    def __getitem__(self, rows: Any) -> Records:
+        part = Records(self.spec, self._verifier, self._dealt[rows], self.tosses)
+        part._games = self._games
+        return part
+
+    def hear(self, messages: Tensor) -> Tensor:
+        lanes = messages.shape[0] * messages.shape[1]
+        if lanes not in self._games:
+            self._games.clear()
+            self._games[lanes] = Game(self.spec, lanes, self._dealt.device)
+        game = self._games[lanes]
+        game.bytes.copy_(self._dealt.repeat_interleave(messages.shape[1], dim=0))
+        if messages.shape[1] % self.tosses == 0 and self.tosses > 1:
+            keys = torch.from_numpy(lane_keys(0, np.arange(self.tosses, dtype=np.uint64)).view(np.int64)).to(game.bytes.device)
+            game.field("key").copy_(keys.repeat(lanes // self.tosses))
+        symbols, first = messages.flatten(0, 1), 0
+        for row in message_rows(self.spec, self._verifier):
+            width = int((self.spec.alphabet[self.spec.rows.index(row)] > 0).sum())
+            game.actions[:, self.spec.role_index(row.speakers[0]), :width] = symbols[:, first : first + width].int()
+            game.step()
+            first += width
+        return game.observe(self._verifier).packed
+
+
+def replayed(spec: Spec, verifier: int, statement: Observation, dealt: Tensor, tosses: int = 256) -> Observation:
+    """What the verifier sees of statements, able to say what it would see of any message; `dealt`: the lanes' bytes.
+
+    tosses: over how many coins verdicts are averaged where evidence draws some.
+    """
+    if spec.proof is None or spec.proof.evidence is None:
+        return statement
+    records = Records(spec, verifier, dealt.clone(), tosses if spec.proof.noisy else 1)
+    return Observation(statement.packed, statement.view, records)
+
+
 def with_messages(statement: Observation, messages: Tensor) -> Observation:
     """The observations `B * K` in which statement b was followed by messages[b, k]."""
+    if statement.replay is not None:
+        return Observation(statement.replay.hear(messages), statement.view)
     columns = message_columns(statement.view).to(messages.device)
     expected = (len(statement.packed), messages.shape[1] if messages.dim() == 3 else "K", len(columns))
     if tuple(messages.shape) != expected:
@@ -78,6 +138,17 @@ class BlackBox:
         return self._verdict(statement, messages)
 
 
+def remember(game: Game, seen: Observation) -> None:
+    """Make the lanes' records hold what was seen and nothing else."""
+    game.bytes.zero_()
+    for column in seen.view:
+        if column.row is not None:
+            symbols = seen[column.field.name].reshape(game.num_envs, -1).to(torch.int32)
+            game.field("said")[:, column.row.slot, column.offset : column.offset + column.field.size] = symbols
+        elif column.origin != "game":
+            game.field(column.field.name).copy_(seen[column.field.name])
+
+
 class ScriptedVerifier:
     """A scripted player of the verifier's seat as a Verifier: it decides in a record that holds what it sees, no more.
 
@@ -97,13 +168,7 @@ class ScriptedVerifier:
         if self._game is None or self._game.num_envs != len(heard.packed):
             self._game = Game(self.spec, len(heard.packed), heard.packed.device)
         game = self._game
-        game.bytes.zero_()
-        for column in heard.view:
-            if column.row is not None:
-                symbols = heard[column.field.name].flatten(1).to(torch.int32)
-                game.field("said")[:, column.row.slot, column.offset : column.offset + column.field.size] = symbols
-            elif column.origin != "game":
-                game.field(column.field.name).copy_(heard[column.field.name])
+        remember(game, heard)
         game.field("turn").fill_(int((self.spec.row_of(self._role) >= 0).nonzero()[0][-1]))
         scripted = tuple(self._agent if i == self._role else None for i in range(len(self.spec.roles)))
         accepted = torch.zeros(game.num_envs, device=heard.packed.device)

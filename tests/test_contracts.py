@@ -11,8 +11,9 @@ from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup
 
 import pvg
 from pvg.protocol import Protocol, protocols
+from pvg.spec import Spec
 from pvg.task import Task, tasks
-from pvg.testing import check_env, check_protocol, check_task
+from pvg.testing import check_env, check_protocol, check_task, fitting
 
 TOYS: list[tuple[Task, Protocol]] = [
     (Bit(), EarlyDecision()),
@@ -38,7 +39,8 @@ def test_task_keeps_its_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(protocols))
 def test_protocol_keeps_its_contract(name: str) -> None:
-    check_protocol(protocols[name](), tasks["Arith"]())
+    protocol = protocols[name]()
+    check_protocol(protocol, next(spec.task for kind in tasks for spec in fitting(tasks[kind]()) if spec.protocol == protocol))
 
 
 @pytest.mark.parametrize(("task", "protocol"), TOYS, ids=lambda thing: type(thing).__name__)
@@ -46,10 +48,12 @@ def test_toy_protocol_keeps_its_contract(task: Task, protocol: Protocol) -> None
     check_protocol(protocol, task)
 
 
-@pytest.mark.parametrize("name", list(tasks))
-@pytest.mark.parametrize("protocol", list(protocols))
-def test_env_keeps_its_contract(name: str, protocol: str) -> None:
-    check_env(f"pvg/{name}-v0", protocol=protocol)
+GAMES = [(name, spec) for name in tasks for spec in fitting(tasks[name]())]
+
+
+@pytest.mark.parametrize(("name", "spec"), GAMES, ids=[f"{name}-{spec.label}" for name, spec in GAMES])
+def test_env_keeps_its_contract(name: str, spec: Spec) -> None:
+    check_env(f"pvg/{name}-v0", protocol=spec.protocol, proof=spec.proof_name)
 
 
 @pytest.mark.parametrize("protocol", [protocol for _, protocol in TOYS], ids=lambda thing: type(thing).__name__)

@@ -29,6 +29,7 @@ from pvg.protocols import ProverVerifier, Solo
 from pvg.spec import resolve
 from pvg.task import Proof, Task
 from pvg.tasks.arith import Arith
+from pvg.verifier import messages_said
 
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
 SMALL = resolve(Arith(operations=2, modulus=2), ProverVerifier())
@@ -253,7 +254,8 @@ def test_adversarial_training_puts_the_best_message_in_place_of_its_share_of_fal
     verifier = build("step_check", SPEC, "verifier", seed=8)
     assert isinstance(verifier, StepCheckVerifier)
     config = replace(QUICK, adversarial_share=0.75)
-    packed = replace_worst(verifier, seen, truth, config, torch.Generator()).packed[0]
+    statement = Observation(seen.packed[0], view)
+    packed = replace_worst(verifier, statement, messages_said(game, 1), truth, config, torch.Generator())
     changed = (packed != seen.packed[0]).any(1)
     false = (truth != 1).nonzero()[:, 0]
     searched = false[: round(0.75 * len(false))]

@@ -47,7 +47,10 @@ class VerifierNetwork(Player):
         super().__init__(spec, role)
         kinds = {row.kind for row in spec.rows if role in row.speakers}
         if kinds != {VERDICT}:
-            raise ValueError(f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {kinds}")
+            raise ValueError(
+                f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {sorted(kinds)}; "
+                "under interactive_proof with asks='nature' it only judges"
+            )
 
     @abstractmethod
     def log_probs(self, packed: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ class VerifierNetwork(Player):
         batch = ROWS // some
         accepted = torch.empty(messages.shape[:2], device=messages.device)  # B K  float32
         for b in range(0, len(messages), batch):
-            part = Observation(statement.packed[b : b + batch], statement.view)
+            part = statement.rows(slice(b, b + batch))
             for k in range(0, messages.shape[1], some):
                 tried = messages[b : b + batch, k : k + some]
                 accepted[b : b + batch, k : k + some] = self.acceptance(part, tried)

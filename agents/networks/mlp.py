@@ -60,7 +60,7 @@ class MLPVerifier(VerifierNetwork):
     def acceptance(self, statement: Observation, messages: Tensor) -> Tensor:
         """The first layer's part of the statement is computed once for all its messages."""
         columns = message_columns(statement.view).to(messages.device)
-        if len(columns) == 0 or messages.shape[2] != len(columns):
+        if statement.replay is not None or len(columns) == 0 or messages.shape[2] != len(columns):
             return super().acceptance(statement, messages)
         others = torch.ones(statement.view.width, dtype=torch.bool, device=messages.device)
         others[columns] = False

@@ -29,6 +29,13 @@ class ProverVerifier(Protocol):
         Row(1, ("verifier",), "verdict"),
     )
 
+    def rows(self, task: Task, proof: Proof | None) -> tuple[Row, ...]:
+        if task.answers != 2:
+            raise ValueError(f"it is about acceptance, and the task has {task.answers} answers")
+        if proof is None or proof.script != ("message",):
+            raise ValueError(f"its one utterance is a message; the proof's script is {proof.script if proof else ()}")
+        return self.table
+
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
         answers = task.answers
 
