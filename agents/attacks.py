@@ -73,6 +73,8 @@ class Seats:
 
 def seats(spec: Spec) -> Seats:
     """Who argues and who decides; ValueError where a verdict does not follow one prover's messages and nothing else."""
+    if spec.task.answers != 2:
+        raise ValueError(f"{spec.task}: a search is for the message that is accepted, and the task has {spec.task.answers} answers")
     deciding = {name for row in spec.rows if row.kind == VERDICT for name in row.speakers}
     verifier = spec.role_index(min(deciding))
     rows = message_rows(spec, verifier)

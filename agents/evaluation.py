@@ -21,7 +21,7 @@ from pvg.metrics import Figure, best_threshold, coins, decide, difference, propo
 from pvg.protocol import protocols
 from pvg.spec import Spec, resolve
 from pvg.task import tasks
-from pvg.verifier import Verifier, messages_said, replayed
+from pvg.verifier import ScriptedVerifier, Verifier, messages_said, replayed
 from pvg.versions import versions
 
 _DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
@@ -234,6 +234,7 @@ def evaluate(
         attacks=attacked(test, claims),
     )
     tosses = coins(seed, claims).to(believed.verdicts.device)
+    proves, repeats = (None, None) if run.learned is None else _as_proofs(run.learned, believed, true, tosses)
     return Report(
         env=f"pvg/{registered(tasks, spec.task)}-v0",
         protocol=registered(protocols, spec.protocol),
@@ -246,11 +247,21 @@ def evaluate(
         at_threshold=run.figures(lambda verdicts: verdicts >= threshold),
         exact=run.attacks.found.exact,
         solo_accuracy=accuracy(believed, run.attacks.worst()) if honest is None else None,
+        prover_proves=proves,
+        prover_repeats_honest=repeats,
         queries=dict.fromkeys(attackers, 1) | {"search": run.attacks.found.queries},
         forfeits=run.forfeits(),
         seconds=time.perf_counter() - started,
         versions=versions(),
     )
+
+
+def _as_proofs(learned: Outcome, honest: Outcome, claims: Claims, tosses: Tensor) -> tuple[Figure, Figure]:
+    """How often what a learned prover says is a proof: by the reference verifier, and by being the honest prover's own."""
+    valid = ask(ScriptedVerifier(claims.game.spec), claims.statement, learned.messages[:, None])[:, 0].double()
+    same = (learned.messages == honest.messages).all(dim=1)
+    accepted = proportion(decide(valid, tosses)[learned.counted], "true claims, learned prover, reference verifier")
+    return accepted, proportion(same[learned.counted], "true claims, learned prover's message the honest one's")
 
 
 def accuracy(true: Outcome, false: Outcome) -> Figure:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from pvg.agents.attacks import seats
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import evaluate, solo_accuracy
 from pvg.agents.report import Report, write
@@ -32,6 +33,7 @@ def experiment(
     claims: how many false and how many true ones the report is about.
     """
     started = time.perf_counter()
+    seats(spec)  # refuses, before anything is trained, what no report can be made of
     if out is not None and resume is None and (out / REPORT).exists():
         raise ValueError(f"out={out}: the folder holds a report; choose a new one")
     trained = train(replace(spec, split="train"), config, out, resume=resume, progress=progress)

@@ -44,6 +44,8 @@ class Report:
 
     randomised: accepted with probability v, one coin a claim for all attacks. at_threshold: accepted if v is at least
     `threshold`, which validation claims chose. exact: no message is accepted more readily than the best response found.
+    prover_proves: share of true claims for which the reference verifier accepts what the learned prover says (its
+    "verifiability", Amit et al. 2024); prover_repeats_honest: for which that is what the honest prover says, symbol by symbol.
     queries: verdicts asked for, a claim, by attack. forfeits: games not counted, by prover. seconds: of the evaluation.
     """
 
@@ -58,6 +60,8 @@ class Report:
     at_threshold: Figures
     exact: bool
     solo_accuracy: Figure | None
+    prover_proves: Figure | None
+    prover_repeats_honest: Figure | None
     queries: Mapping[str, int]
     forfeits: Mapping[str, int]
     seconds: float
@@ -116,6 +120,13 @@ def _in_full(report: Report) -> Table:
     if report.solo_accuracy is not None:
         solo = report.solo_accuracy
         out.add_row("solo accuracy (no message)", _shown(solo), "", f"{solo.n:,}")
+    learned = {
+        "learned prover, by the reference": report.prover_proves,
+        "learned prover, as the honest one": report.prover_repeats_honest,
+    }
+    for name, share in learned.items():
+        if share is not None:
+            out.add_row(name, _shown(share), "", f"{share.n:,}")
     return out
 
 

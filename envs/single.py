@@ -11,10 +11,10 @@ from gymnasium.utils import EzPickle
 
 from pvg.envs.seat import DEALS, Opponents, Seat, array_of, checked_options, checked_render_mode
 from pvg.envs.spaces import entries
-from pvg.envs.transcript import transcript
 from pvg.protocol import Protocol
 from pvg.spec import Split
 from pvg.task import Task
+from pvg.transcript import transcript
 
 WORDS = ("protocol", "role", "opponents", "proof", "split", "render_mode")
 
@@ -89,7 +89,7 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
 
     def render(self) -> str | None:
         """With render_mode="ansi", the transcript so far as the seat knows it; the truth once the game is over."""
-        return transcript(self.seat) if self.render_mode == "ansi" else None
+        return transcript(self.game, 0, self.seat.index) if self.render_mode == "ansi" else None
 
     def _name(self, seed: int | None, options: dict[str, Any]) -> None:
         """Deal the first game of a lane (or 0) of a seed (or the one in use, or a random one)."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pvg.envs.seat import DEALS, Opponents, Seat, array_of, checked_options, checked_render_mode, shown
-from pvg.envs.transcript import transcript
 from pvg.protocol import Protocol
 from pvg.registry import unknown
 from pvg.spec import Split
 from pvg.task import Task
+from pvg.transcript import transcript
 
 INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 WORDS = (
@@ -122,7 +122,7 @@ class GameVectorEnv(VectorEnv[dict[str, Any], Any, Any], EzPickle):
         """With render_mode="ansi", each lane's transcript so far as the seat knows it."""
         if self.render_mode is None:
             return None
-        return tuple(transcript(self.seat, lane) for lane in range(self.num_envs))
+        return tuple(transcript(self.game, lane, self.seat.index) for lane in range(self.num_envs))
 
     def _start(self, mask: Tensor | None) -> None:
         """Play the lanes of `mask`, just dealt, up to the seat's turn; one that ends before makes way for the next."""

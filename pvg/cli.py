@@ -197,8 +197,8 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
     start: Any = kind.preset(asked.pop("preset")) if "preset" in asked else kind()
     rules_of: Any = type(default_protocol(start)) if protocol is None else protocols[protocol]
     chosen = rules_of()
-    sizes, rules = ({f.name: type(f.default) for f in dataclasses.fields(thing)} for thing in (start, chosen))
-    values = {}
+    sizes, rules = ({f.name: type(getattr(thing, f.name)) for f in dataclasses.fields(thing)} for thing in (start, chosen))
+    values: dict[str, Any] = {}
     for name, text in asked.items():
         known = {**rules, **sizes}
         if name not in known:

@@ -108,7 +108,8 @@ class Spec:
     @property
     def label(self) -> str:
         """The protocol, and the proof where there is one: what a task is played under."""
-        name = next(name for name in protocols if protocols[name] is type(self.protocol))
+        kind = type(self.protocol)
+        name = next((name for name in protocols if protocols[name] is kind), kind.__name__)
         return name if self.proof_name is None else f"{name}, {self.proof_name}"
 
     @property
@@ -290,9 +291,7 @@ def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Spl
     """
     if split not in BUCKETS:
         raise unknown("split", split, [s for s in BUCKETS if s], "'train', 'validation', 'test' or None: that")
-    proofs = task.rules.proofs
-    if proof is not None and proof not in proofs:
-        raise unknown(f"proof of {type(task).__name__}", proof, proofs, "`task.rules.proofs`")
+    _names(task, proof)
     spec = Spec(task, protocol, None if protocol.proofless else _fitting(task, protocol, proof), split)
     _check(spec)
     return spec
@@ -300,7 +299,7 @@ def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Spl
 
 def default_protocol(task: Task, proof: str | None = None) -> Protocol:
     """What a task is played under unless told otherwise: the first of DEFAULTS that fits a proof of it, its first proof first."""
-    for name in task.rules.proofs if proof is None else (proof,):
+    for name in _names(task, proof):
         for candidate in DEFAULTS:
             try:
                 resolve(task, protocols[candidate](), name)
@@ -310,10 +309,18 @@ def default_protocol(task: Task, proof: str | None = None) -> Protocol:
     raise ValueError(f"{task}: none of the protocols {', '.join(DEFAULTS)} fits {proof or 'a proof of it'}")
 
 
+def _names(task: Task, proof: str | None) -> tuple[str, ...]:
+    """The proof that is named, or all there are."""
+    proofs = task.rules.proofs
+    if proof is not None and proof not in proofs:
+        raise unknown(f"proof of {type(task).__name__}", proof, proofs, "`task.rules.proofs`")
+    return tuple(proofs) if proof is None else (proof,)
+
+
 def _fitting(task: Task, protocol: Protocol, proof: str | None) -> str:
     """The proof that is named, or the first that fits."""
     reasons = {}
-    for name in task.rules.proofs if proof is None else (proof,):
+    for name in _names(task, proof):
         try:
             protocol.rows(task, task.rules.proofs[name])
         except ValueError as error:

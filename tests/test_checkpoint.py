@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich
 import torch
 from toys import Bit, DrawnSpeaker
 
@@ -20,11 +21,11 @@ from pvg.agents.checkpoint import describe, load, load_players, load_verifier, r
 from pvg.agents.config import PHASES, TrainConfig
 from pvg.agents.networks import networks
 from pvg.agents.training import CHECKPOINT, Diverged, Trained, train
-from pvg.protocol import protocols
 from pvg.protocols import ProverVerifier, Solo
 from pvg.spec import resolve
 from pvg.task import tasks
 from pvg.tasks.arith import Arith
+from pvg.testing import fitting
 
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier(), split="train")
 CONFIG = TrainConfig(
@@ -143,10 +144,9 @@ def test_a_verifier_read_back_gives_the_same_verdicts(made: Path) -> None:
 
 
 @pytest.mark.parametrize("task", list(tasks))
-@pytest.mark.parametrize("protocol", list(protocols))
-def test_every_registered_game_can_be_rebuilt_from_its_description(task: str, protocol: str) -> None:
-    spec = resolve(tasks[task](), protocols[protocol](), split="validation")
-    assert rebuild(json.loads(json.dumps(describe(spec)))) == spec
+def test_every_registered_game_can_be_rebuilt_from_its_description(task: str) -> None:
+    for spec in fitting(tasks[task]()):
+        assert rebuild(json.loads(json.dumps(describe(spec)))) == spec
 
 
 def test_a_game_nobody_registered_is_refused_before_training(tmp_path: Path) -> None:
@@ -309,6 +309,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: 
 
 def test_progress_is_shown_with_the_live_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(rich, "_console", None)  # the shared console reads its width when it is made
     train(SPEC, replace(CONFIG, adversarial_updates=0, selfplay_updates=0))
     shown = capsys.readouterr().out
     assert "imitation" in shown

@@ -16,9 +16,10 @@ import pvg
 from pvg.agent import Observation, Utterance, agents, default_agent
 from pvg.engine import Kernels, kernels
 from pvg.protocol import Protocol, protocols
-from pvg.protocols import ProverVerifier
+from pvg.protocols import Bisection, InteractiveProof, ProverVerifier
 from pvg.spec import resolve
 from pvg.task import Task, tasks
+from pvg.tasks import Arith
 
 TRANSCRIPTS = """
 import hashlib, sys, warnings
@@ -37,7 +38,9 @@ GAMES: list[tuple[Task, Protocol]] = [
     (Different(), PrivateCoin()),
     (Bit(), HiddenSlot()),
     (Lookup(), ProverVerifier()),
-    *((tasks[task](), protocols[protocol]()) for task in tasks for protocol in protocols),
+    (Arith(), Bisection()),
+    (Different(), InteractiveProof()),
+    (Different(), InteractiveProof(asks="nature")),
 ]
 
 

@@ -288,7 +288,7 @@ def test_transcript_shows_the_truth_only_when_the_game_is_over():
 def test_transcript_shows_what_the_seat_may_know():
     verifier = GameEnv(Bit(), HiddenSlot(), opponents={"prover": "honest", "rival": "opposite"}, render_mode="ansi")
     verifier.reset(seed=0)
-    assert verifier.render().startswith("\nrival: ")
+    assert verifier.render().startswith("(the statement is hidden)\nrival: ")
     verifier.step(0)
     lines = verifier.render().splitlines()
     assert [line.split(":")[0] for line in lines] == ["", "prover", "rival", "verifier"]

@@ -89,7 +89,8 @@ class Different(Task):
             return 1 if s.said[1, 0] == s.coin else 0
 
         kinds = {"question": (Field("challenge", 5),), "message": (Field("guess", 2, kind="bit"),)}
-        proof = Proof(kinds, honest, {"constant": honest}, check, ask=ask, soundness_error=0.5)
+        script = ("question", "message")
+        proof = Proof(kinds, honest, {"constant": honest}, check, script=script, ask=ask, soundness_error=0.5)
         return TaskRules(sample, {"coin": proof})
 
     def render(self, values: Values) -> str:

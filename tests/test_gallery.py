@@ -1,0 +1,40 @@
+"""The gallery and the README's table are what the registry says; the gallery's games are golden transcripts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pvg import gallery
+from pvg.task import tasks
+
+AGAIN = "docs/tasks.md or README.md is not what `python -m pvg.gallery` writes: if that is meant, run it"
+
+
+@pytest.mark.parametrize("name", list(tasks))
+def test_sample_games_of_a_task_are_played_as_ever(name: str) -> None:
+    assert gallery.section(name) in gallery.PAGE.read_text(), AGAIN
+
+
+def test_gallery_holds_nothing_else() -> None:
+    headings = [line for line in gallery.PAGE.read_text().splitlines() if line.startswith("## ")]
+    assert headings == [f"## pvg/{name}-v0" for name in tasks], AGAIN
+
+
+def test_readme_table_is_current() -> None:
+    text = gallery.README.read_text()
+    assert gallery.TABLE.search(text)
+    assert gallery.readme(text) == text, AGAIN
+
+
+@pytest.mark.parametrize("name", list(tasks))
+def test_docstring_states_claim_sizes_and_preset(name: str) -> None:
+    kind = tasks[name]
+    text = kind.__doc__ or ""
+    assert "hard" in kind.presets
+    assert "reset hard" in text, f"{name}: the docstring says what preset hard is"
+    for size in dataclasses.fields(kind):  # type: ignore[arg-type]
+        assert f"{size.name}:" in text, f"{name}: the docstring says what {size.name} is"
+    harder = kind.preset("hard")
+    assert harder != kind()
