@@ -46,10 +46,9 @@ def main() -> None:
     for name, values in rates.items():
         ratio = statistics.median(a / b for a, b in zip(values, rates["Arith"], strict=True))
         spec = pvg.game(name).spec
-        size = spec.dtype.itemsize + spec.mail.itemsize
         rate = statistics.median(values)
-        rows[name] = {"steps_per_s": rate, "ratio_to_arith": ratio, "bytes_per_lane": size, "game": spec.label}
-        print(f"{name:18s} {rate / 1e6:8.3f} M steps/s   x{ratio:.3f} Arith   {size:5d} bytes   {spec.label}")
+        rows[name] = {"steps_per_s": rate, "ratio_to_arith": ratio, "bytes_per_lane": spec.bytes_per_lane, "game": spec.label}
+        print(f"{name:18s} {rate / 1e6:8.3f} M steps/s   x{ratio:.3f} Arith   {spec.bytes_per_lane:5d} bytes   {spec.label}")
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps({"provenance": start, "lanes": LANES, "threads": 1, "tasks": rows}, indent=2) + "\n")

@@ -28,7 +28,7 @@ from pvg.agents.report import Report, figure, table, write
 from pvg.game import checked_device
 from pvg.protocol import VERDICT, protocols
 from pvg.registry import Registry, unknown
-from pvg.spec import Spec, default_protocol, resolve
+from pvg.spec import Spec, default_protocol, played, resolve
 from pvg.task import tasks
 from pvg.verifier import ScriptedVerifier, Verifier
 
@@ -55,17 +55,45 @@ What = Literal["tasks", "protocols", "agents", "networks"]
 def list_(what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False) -> None:
     """What there is: tasks, protocols, scripted agents and network architectures, each with a line about it."""
     kinds: dict[str, Registry[Any]] = {"tasks": tasks, "protocols": protocols, "agents": agents, "networks": networks}
-    chosen = {kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)}
+    chosen: dict[str, dict[str, Any]] = {
+        kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)
+    }
+    if "tasks" in chosen:
+        chosen["tasks"] = {name: {"about": about, **_proofs(name)} for name, about in chosen["tasks"].items()}
     if "agents" in chosen:
         chosen["agents"] |= _dishonest()
     if json:
         _print_json(chosen)
         return
     for kind, lines in chosen.items():
-        shown = Table("name", "about", title=kind, title_justify="left", show_header=False)
-        for name, about in lines.items():
-            shown.add_row(escape(f"pvg/{name}-v0" if kind == "tasks" else name), escape(about))
-        console.print(shown)
+        console.print(_tasks(lines) if kind == "tasks" else _plain(kind, lines))
+
+
+def _plain(kind: str, lines: dict[str, str]) -> Table:
+    shown = Table("name", "about", title=kind, title_justify="left", show_header=False)
+    for name, about in lines.items():
+        shown.add_row(escape(name), escape(about))
+    return shown
+
+
+def _tasks(lines: dict[str, Any]) -> Table:
+    caption = "Completeness and soundness error are the reference verifier's; bytes a lane at the default sizes."
+    shown = Table(title="tasks", title_justify="left", caption=caption, caption_justify="left")
+    for name in ("id", "claim", "proof", "complete, error", "bytes"):
+        shown.add_column(name, no_wrap=name in ("id", "proof"))
+    for name, line in lines.items():
+        proofs = line["proofs"]
+        columns = ["\n".join(str(proof[part]) for proof in proofs.values()) for part in ("numbers", "bytes_per_lane")]
+        shown.add_row(escape(f"pvg/{name}-v0"), escape(line["about"]), "\n".join(proofs), *columns)
+    return shown
+
+
+def _proofs(name: str) -> dict[str, Any]:
+    """A task's proofs at its default sizes: who plays them, their numbers, the bytes a lane takes."""
+    proofs = {}
+    for spec in played(tasks[name]()):
+        proofs[spec.proof_name] = {"game": spec.label, "numbers": str(spec.proof), "bytes_per_lane": spec.bytes_per_lane}
+    return {"proofs": proofs, "presets": list(tasks[name].presets)}
 
 
 @app.command

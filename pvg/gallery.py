@@ -11,13 +11,12 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pvg.game import Game
-from pvg.spec import Spec, default_protocol, resolve
-from pvg.task import Proof, Task, tasks
+from pvg.spec import Spec, played
+from pvg.task import Proof, tasks
 from pvg.transcript import transcript
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,16 +44,12 @@ def section(name: str) -> str:
     sizes = {"default": task, **{preset: type(task).preset(preset) for preset in task.presets}}
     lines = [f"## pvg/{name}-v0", "", inspect.getdoc(type(task)) or "", "", "| sizes | bytes a lane |", "| --- | --- |"]
     for preset, sized in sizes.items():
-        lines.append(f"| {preset}: {_sizes(sized)} | {', '.join(f'{_bytes(spec)} {spec.label}' for spec in games(sized))} |")
-    for spec in games(task):
+        lines.append(
+            f"| {preset}: {_sizes(sized)} | {', '.join(f'{spec.bytes_per_lane} {spec.label}' for spec in played(sized))} |"
+        )
+    for spec in played(task):
         lines += ["", f"**{spec.label}**: {_script(spec)}. {_numbers(spec.proof)}.", "", "```text", samples(spec), "```"]
     return "\n".join([*lines, *_leaks(name), ""])
-
-
-def games(task: Task) -> Iterator[Spec]:
-    """The task with each of its proofs, under the protocol that plays it by default."""
-    for proof in task.rules.proofs:
-        yield resolve(task, default_protocol(task, proof), proof)
 
 
 def samples(spec: Spec) -> str:
@@ -74,7 +69,7 @@ def table() -> str:
         task = tasks[name]()
         text = inspect.getdoc(type(task)) or ""
         source = re.search(r"^Source: (.*?)\.?$(?=\n\n|\n[^ ]|\Z)", text, re.DOTALL | re.MULTILINE)
-        proofs = "; ".join(f"`{spec.proof_name}` {_pair(spec.proof)}" for spec in games(task))
+        proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" for spec in played(task))
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
         paper = " ".join(source[1].split()) if source else ""
         lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {paper} | {speed} |")
@@ -90,10 +85,6 @@ def _sizes(task: Any) -> str:
     return ", ".join(f"{f.name}={getattr(task, f.name)!r}" for f in dataclasses.fields(task))
 
 
-def _bytes(spec: Spec) -> int:
-    return int(spec.dtype.itemsize + spec.mail.itemsize)
-
-
 def _script(spec: Spec) -> str:
     """Who says what in which order, a part that repeats said once."""
     said = [f"{' or '.join(row.speakers)}'s {row.kind}" for row in spec.rows if row.slot is not None]
@@ -102,22 +93,12 @@ def _script(spec: Spec) -> str:
     return f"{', '.join(said[:period])}{again}, then the verdict"
 
 
-def _number(value: float | None) -> str:
-    return "measured" if value is None else f"{value:.4g}"
-
-
-def _pair(proof: Proof | None) -> str:
-    assert proof is not None
-    bound = "" if proof.exact or proof.soundness_error is None else "at most "
-    return f"{_number(proof.completeness)}, {bound}{_number(proof.soundness_error)}"
-
-
 def _numbers(proof: Proof | None) -> str:
     assert proof is not None
-    if proof.completeness is None:
+    if proof.completeness is None or proof.soundness_error is None:
         return "No number is claimed"
-    how = "exactly " if proof.exact else "at most "
-    return f"Completeness {_number(proof.completeness)}, soundness error {how}{_number(proof.soundness_error)}"
+    how = "exactly" if proof.exact else "at most"
+    return f"Completeness {proof.completeness:.4g}, soundness error {how} {proof.soundness_error:.4g}"
 
 
 def _leaks(name: str) -> list[str]:

@@ -235,6 +235,11 @@ class Spec:
         ]
         return np.dtype(parts, align=True)
 
+    @property
+    def bytes_per_lane(self) -> int:
+        """What a lane takes: its record, and what is said to it and paid."""
+        return int(self.dtype.itemsize + self.mail.itemsize)
+
     @cached_property
     def tables(self) -> NDArray[Any]:
         """The task's tables as one record."""
@@ -307,6 +312,12 @@ def default_protocol(task: Task, proof: str | None = None) -> Protocol:
                 continue
             return protocols[candidate]()
     raise ValueError(f"{task}: none of the protocols {', '.join(DEFAULTS)} fits {proof or 'a proof of it'}")
+
+
+def played(task: Task) -> Iterator[Spec]:
+    """The task with each of its proofs, under the protocol that plays it unless told otherwise."""
+    for proof in task.rules.proofs:
+        yield resolve(task, default_protocol(task, proof), proof)
 
 
 def _names(task: Task, proof: str | None) -> tuple[str, ...]:

@@ -57,6 +57,12 @@ class Proof:
     exact: bool = True
     path: tuple[str, str, str] | None = None
 
+    def __str__(self) -> str:
+        """Completeness and soundness error."""
+        if self.completeness is None or self.soundness_error is None:
+            return "measured"
+        return f"{self.completeness:.4g}, {'' if self.exact else 'at most '}{self.soundness_error:.4g}"
+
 
 @dataclass(frozen=True)
 class TaskRules:

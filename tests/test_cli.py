@@ -61,8 +61,13 @@ def test_list_names_what_there_is_with_a_line_about_it(pvg: Any) -> None:
     assert set(found) == {"tasks", "protocols", "agents", "networks"}
     assert {"prover_verifier", "solo"} <= set(found["protocols"])
     assert {"honest", "dishonest", "reference", "random", "one_wrong_step"} <= set(found["agents"])
-    assert all(len(about) > 10 for things in found.values() for about in things.values())
-    assert "pvg/Arith-v0" in pvg("list", "tasks")[1]
+    lines = [line["about"] if isinstance(line, dict) else line for things in found.values() for line in things.values()]
+    assert all(len(about) > 10 for about in lines)
+    arith = found["tasks"]["Arith"]
+    assert arith["proofs"]["transcript"] == {"game": "prover_verifier, transcript", "numbers": "1, 0", "bytes_per_lane": 112}
+    assert arith["presets"] == ["hard"]
+    shown = pvg("list", "tasks")[1]
+    assert all(word in shown for word in ("pvg/Arith-v0", "transcript", "112"))
 
 
 def test_train_writes_a_report_and_evaluate_reads_the_checkpoint(pvg: Any, tmp_path: Path) -> None:

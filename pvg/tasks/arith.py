@@ -28,7 +28,8 @@ class Arith(Task):
     Proof `transcript`: the n - 1 results before the last, checked step by step; completeness 1, soundness error 0.
     Proof `bisection`: a challenger halves the chain ceil(log2 n) times, and one step is checked; 0 if either is honest.
 
-    operations: n, 2..64. modulus: m, 2..127; prime if `multiplication`. Preset hard: 16 operations modulo 11.
+    operations: n, 2..64. modulus: m, 2..127. multiplication: whether * occurs; the modulus is prime then.
+    Preset hard: 16 operations modulo 11.
     """
 
     presets: ClassVar = {"hard": {"operations": 16, "modulus": 11}}
