@@ -91,13 +91,19 @@ def seats(spec: Spec) -> Seats:
     return Seats(verifier, spec.role_index(heard.pop()) if heard else None, alphabet)
 
 
+def tosses_of(statement: Observation) -> int:
+    """Over how many tosses of the game's coins a verdict is averaged; 1 where evidence draws none."""
+    return 1 if statement.replay is None else statement.replay.tosses
+
+
 @torch.no_grad()
-def ask(verifier: Verifier, statement: Observation, messages: Tensor) -> Tensor:
+def ask(verifier: Verifier, statement: Observation, messages: Tensor, averaged: bool = True) -> Tensor:
     """The verdicts `B K` float32 on `messages` (`B K position`), asked in parts of at most CHUNK.
 
+    averaged: over the game's coins, where evidence draws some; otherwise as they fall in each statement's own game (K = 1).
     NonFiniteVerdict: a verdict is no probability. ValueError: the verifier answers in another shape.
     """
-    tosses = 1 if statement.replay is None else statement.replay.tosses
+    tosses = tosses_of(statement) if averaged else 1
     height = max(1, CHUNK // max(1, messages.shape[1] * tosses))
     parts = []
     for first in range(0, len(messages), height):
@@ -112,9 +118,9 @@ def ask(verifier: Verifier, statement: Observation, messages: Tensor) -> Tensor:
 def exhaustive(verifier: Verifier, statement: Observation, alphabet: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Every message for every statement: the best ones `B position` int32 and their verdicts `B`."""
     total, device = math.prod(alphabet), statement.packed.device
-    width = min(total, CHUNK)
+    width = min(total, max(1, CHUNK // tosses_of(statement)))
     found = []
-    height = max(1, CHUNK // width)
+    height = max(1, CHUNK // (width * tosses_of(statement)))
     for row in range(0, len(statement.packed), height):
         block = statement.rows(slice(row, row + height))
         count = len(block.packed)
@@ -215,7 +221,7 @@ def best_response(
     """The message each of B statements is most readily accepted with, as far as it can be found.
 
     Exact by dynamic programming for verifiers that expose their steps, and by trying every message where statements x
-    messages is at most `exact_limit` (0: never); otherwise a lower bound by coordinate ascent from `starts`
+    messages x tosses is at most `exact_limit` (0: never); otherwise a lower bound by coordinate ascent from `starts`
     (`B R position`) and from `restarts` random messages. Values are verdicts asked once more for the messages found:
     where they differ from what the search saw (the verifier answers at random, or its steps are not those of its
     verdict), the result is labelled a lower bound.
@@ -225,7 +231,7 @@ def best_response(
     off = float((values - found.values).abs().max())
     if off > AGREE:
         found = found._replace(method=f"{found.method}; asked again, verdicts differ by up to {off:.3f}", exact=False)
-    return found._replace(values=values, queries=found.queries + 1)
+    return found._replace(values=values, queries=found.queries + tosses_of(statement))
 
 
 def _search(
@@ -239,13 +245,12 @@ def _search(
     exact_limit: float,
 ) -> BestResponse:
     """The strongest search that applies, with the verdicts as the search saw them."""
-    count, total = len(statement.packed), math.prod(alphabet)
+    count, total, tosses = len(statement.packed), math.prod(alphabet), tosses_of(statement)
+    each = f", each over {tosses} tosses of the game's coins" if tosses > 1 else ""
     if isinstance(verifier, StepChecking) and alphabet:
         return BestResponse(*dynamic_programming(verifier, statement), "dynamic programming over steps", True, 0)
-    if count * total <= exact_limit or not alphabet:
-        method = f"all {total:,} messages tried" if alphabet else "there is no message"
-        tosses = 1 if statement.replay is None else statement.replay.tosses
-        method += f", each over {tosses} tosses of the game's coins" if tosses > 1 else ""
+    if count * total * tosses <= exact_limit or not alphabet:
+        method = f"all {total:,} messages tried{each}" if alphabet else "there is no message"
         return BestResponse(*exhaustive(verifier, statement, alphabet), method, tosses == 1, total * tosses)
     given = starts if starts is not None else torch.zeros((count, 0, len(alphabet)))
     climbs = given.shape[1] + restarts
@@ -258,5 +263,5 @@ def _search(
     highs = torch.tensor(alphabet, device=random.device)
     messages = torch.cat([t.int().to(statement.packed.device) for t in (given, random * highs)], dim=1)
     climbed = coordinate_ascent(verifier, statement, alphabet, messages, sweeps, generator)
-    method = f"coordinate ascent from {climbs} starts, {sweeps} sweeps"
-    return BestResponse(*climbed, method, False, climbs * (1 + sweeps * sum(alphabet)))
+    method = f"coordinate ascent from {climbs} starts, {sweeps} sweeps{each}"
+    return BestResponse(*climbed, method, False, climbs * (1 + sweeps * sum(alphabet)) * tosses)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pvg.agent import Agent, BatchAgent, Observation, find_agent
-from pvg.agents.attacks import BestResponse, Seats, ask, best_response, seats
+from pvg.agents.attacks import BestResponse, Seats, ask, best_response, seats, tosses_of
 from pvg.agents.networks import Player
 from pvg.agents.report import Figures, Report, registered
 from pvg.game import Game
@@ -28,11 +28,21 @@ _DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
 
 
 class Outcome(NamedTuple):
-    """What a verifier makes of the messages for each claim; a forfeited game is not counted."""
+    """What a verifier makes of the messages for each claim; a forfeited game is not counted.
+
+    expected: the verdicts averaged over the game's coins, by which a prover that cannot foresee them chooses; None where
+        evidence draws none. The verdicts themselves are those of each claim's own game.
+    """
 
     messages: Tensor  # claim position  int32
     verdicts: Tensor  # claim  float64
     counted: Tensor  # claim  bool
+    expected: Tensor | None = None  # claim  float64
+
+    def first(self, count: int | None) -> Outcome:
+        """Of the first claims."""
+        expected = None if self.expected is None else self.expected[:count]
+        return Outcome(self.messages[:count], self.verdicts[:count], self.counted[:count], expected)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,16 @@ def outcome(verifier: Verifier, claims: Claims, prover: Agent | None) -> Outcome
         messages = counted.new_zeros((len(counted), 0)).int()
     else:
         messages, counted = claims.argue(prover)
-    return Outcome(messages, ask(verifier, claims.statement, messages[:, None])[:, 0].double(), counted)
+    verdicts = ask(verifier, claims.statement, messages[:, None])[:, 0].double()
+    return _played(verifier, claims.statement, Outcome(messages, verdicts, counted))
+
+
+def _played(verifier: Verifier, statement: Observation, averaged: Outcome) -> Outcome:
+    """The outcome in each claim's own game, where its verdicts are averages over the game's coins."""
+    if tosses_of(statement) == 1:
+        return averaged
+    played = ask(verifier, statement, averaged.messages[:, None], averaged=False)[:, 0].double()
+    return averaged._replace(verdicts=played, expected=averaged.verdicts)
 
 
 @dataclass(frozen=True)
@@ -108,10 +127,12 @@ class Attacks(NamedTuple):
 
 def strongest(outcomes: Sequence[Outcome]) -> Outcome:
     """Per claim, the message accepted most readily of those that count."""
-    verdicts = torch.stack([o.verdicts.where(o.counted, -1.0) for o in outcomes])  # attack claim
-    value, which = verdicts.max(dim=0)
+    judged = [(o.verdicts if o.expected is None else o.expected).where(o.counted, -1.0) for o in outcomes]
+    value, which = torch.stack(judged).max(dim=0)
     claims = torch.arange(len(which), device=which.device)
-    return Outcome(torch.stack([o.messages for o in outcomes])[which, claims], value.clamp(min=0), value >= 0)
+    messages = torch.stack([o.messages for o in outcomes])[which, claims]
+    verdicts = torch.stack([o.verdicts for o in outcomes])[which, claims]
+    return Outcome(messages, verdicts.where(value >= 0, 0.0), value >= 0)
 
 
 def attack(
@@ -124,7 +145,7 @@ def attack(
 ) -> Attacks:
     """The search on the first `count` claims (None: all), beside what was tried; it may climb from there."""
     statement = claims.statement.rows(slice(count))
-    tried = {name: Outcome(*(tensor[:count] for tensor in o)) for name, o in tried.items()}
+    tried = {name: o.first(count) for name, o in tried.items()}
     highest = torch.tensor(claims.seats.alphabet, device=statement.packed.device).int() - 1
     starts = [o.messages.clamp(min=0).minimum(highest) for o in tried.values()]
     found = best_response(
@@ -138,7 +159,8 @@ def attack(
         exact_limit=search.exact_limit,
     )
     everywhere = torch.ones_like(found.values, dtype=torch.bool)
-    return Attacks(tried | {"search": Outcome(found.messages, found.values.double(), everywhere)}, found)
+    searched = _played(verifier, statement, Outcome(found.messages, found.values.double(), everywhere))
+    return Attacks(tried | {"search": searched}, found)
 
 
 @dataclass(frozen=True)
@@ -258,7 +280,8 @@ def evaluate(
 
 def _as_proofs(learned: Outcome, honest: Outcome, claims: Claims, tosses: Tensor) -> tuple[Figure, Figure]:
     """How often what a learned prover says is a proof: by the reference verifier, and by being the honest prover's own."""
-    valid = ask(ScriptedVerifier(claims.game.spec), claims.statement, learned.messages[:, None])[:, 0].double()
+    reference = ScriptedVerifier(claims.game.spec)
+    valid = ask(reference, claims.statement, learned.messages[:, None], averaged=False)[:, 0].double()
     same = (learned.messages == honest.messages).all(dim=1)
     accepted = proportion(decide(valid, tosses)[learned.counted], "true claims, learned prover, reference verifier")
     return accepted, proportion(same[learned.counted], "true claims, learned prover's message the honest one's")

@@ -149,7 +149,9 @@ def _contents(spec: Spec, config: TrainConfig, team: Team, done: dict[Phase, int
     return {
         "spec": checkpoint.describe(spec),
         "config": asdict(config),
-        "players": {role.name: {"network": config.network_of(role.seat), **sizes} for role in spec.roles if role.name in team.learners},
+        "players": {
+            role.name: {"network": config.network_of(role.seat), **sizes} for role in spec.roles if role.name in team.learners
+        },
         "state": team.state(),
         "done": done,
         "history": rows,

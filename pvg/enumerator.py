@@ -116,7 +116,7 @@ def expected_return(tree: Enumerator, players: Mapping[str, LaneAgent | Strategy
         p, state = open_positions.pop()
         for q, said in _joint(tree, state, cast):
             for r, after, reward in tree.step(state, said):
-                total += p * q * r * reward
+                total += p * q * r * reward.astype(np.float64)
                 if after["turn"][0] >= 0:
                     open_positions.append((p * q * r, after))
     return total

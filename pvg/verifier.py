@@ -73,7 +73,8 @@ class Records:
         game.bytes.copy_(self._dealt.repeat_interleave(messages.shape[1], dim=0))
         if messages.shape[1] % self.tosses == 0 and self.tosses > 1:
             keys = torch.from_numpy(lane_keys(0, np.arange(self.tosses, dtype=np.uint64)).view(np.int64)).to(game.bytes.device)
-            game.field("key").copy_(keys.repeat(lanes // self.tosses))
+            # Another toss k for each statement: were it the same one, averages over statements would keep its luck.
+            game.field("key").bitwise_xor_(keys.repeat(lanes // self.tosses))
         symbols, first = messages.flatten(0, 1), 0
         for row in message_rows(self.spec, self._verifier):
             width = int((self.spec.alphabet[self.spec.rows.index(row)] > 0).sum())
@@ -95,9 +96,14 @@ def replayed(spec: Spec, verifier: int, statement: Observation, dealt: Tensor, t
 
 
 def with_messages(statement: Observation, messages: Tensor) -> Observation:
-    """The observations `B * K` in which statement b was followed by messages[b, k]."""
+    """The observations `B * K` in which statement b was followed by messages[b, k].
+
+    ValueError: messages of another shape; evidence that only a statement from `replayed` knows.
+    """
     if statement.replay is not None:
         return Observation(statement.replay.hear(messages), statement.view)
+    if any(column.origin == "proof" for column in statement.view):
+        raise ValueError("statement: the game adds evidence to messages; make it able to say what it would be with `replayed`")
     columns = message_columns(statement.view).to(messages.device)
     expected = (len(statement.packed), messages.shape[1] if messages.dim() == 3 else "K", len(columns))
     if tuple(messages.shape) != expected:

@@ -82,6 +82,8 @@ def test_evidence_of_messages_that_were_not_said_is_worked_out() -> None:
     spec = resolve(Lookup(), ProverVerifier())
     game = Game(spec, 40, seed=0)
     statement, dealt = game.observe("verifier"), game.bytes.clone()
+    with pytest.raises(ValueError, match="evidence to messages; make it able to say what it would be with `replayed`"):
+        with_messages(statement, torch.zeros((40, 1, 1)))
     able = replayed(spec, 1, statement, dealt)
     messages = torch.arange(3)[None, :, None].expand(40, -1, -1)
     heard = with_messages(able, messages)

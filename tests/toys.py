@@ -109,10 +109,6 @@ class Lookup(Task):
         return (Field("row", 2, kind="bit", seen_by=("prover",)),)
 
     @property
-    def private(self) -> tuple[Field, ...]:  # type: ignore[override]
-        return (Field("cell", 2, kind="bit", seen_by=("verifier",), blank=True),)
-
-    @property
     def tables(self) -> dict[str, Any]:
         return {"cells": np.array([[0, 1, 0], [0, 1, 1]], dtype=np.int8)}
 
@@ -138,7 +134,8 @@ class Lookup(Task):
             return 1 if s.said[0, 0] == 2 and s.cell == 1 else 0
 
         kinds = {"message": (Field("column", 3),)}
-        return TaskRules(sample, {"cell": Proof(kinds, honest, {"elsewhere": elsewhere}, check, evidence=evidence)})
+        cell = Field("cell", 2, kind="bit", seen_by=("verifier",), blank=True)
+        return TaskRules(sample, {"cell": Proof(kinds, honest, {"elsewhere": elsewhere}, check, fields=(cell,), evidence=evidence)})
 
     def render(self, values: Values) -> str:
         return f"the row is {int(values['row'])}"
