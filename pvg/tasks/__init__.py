@@ -4,10 +4,24 @@ from pvg.tasks.arith import Arith
 from pvg.tasks.erasure_channel import ErasureChannel
 from pvg.tasks.find_the_plus import FindThePlus
 from pvg.tasks.gcd import GCD
+from pvg.tasks.graph_iso import GraphIso
+from pvg.tasks.graph_non_iso import GraphNonIso
 from pvg.tasks.mat_mul import MatMul
 from pvg.tasks.sorting import Sorting
 from pvg.tasks.sparse_digits import SparseDigits
 from pvg.tasks.sum_check import SumCheck
 from pvg.tasks.word_problem import WordProblem
 
-__all__ = ["GCD", "Arith", "ErasureChannel", "FindThePlus", "MatMul", "Sorting", "SparseDigits", "SumCheck", "WordProblem"]
+__all__ = [
+    "GCD",
+    "Arith",
+    "ErasureChannel",
+    "FindThePlus",
+    "GraphIso",
+    "GraphNonIso",
+    "MatMul",
+    "Sorting",
+    "SparseDigits",
+    "SumCheck",
+    "WordProblem",
+]
