@@ -43,8 +43,13 @@ def describe(spec: Spec) -> dict[str, Any]:
 
 def rebuild(description: Mapping[str, Any]) -> Spec:
     """The game `describe` described."""
-    task = tasks[description["task"]](**description["task_parameters"])
-    protocol = protocols[description["protocol"]](**description["protocol_parameters"])
+    task, protocol = (
+        kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+        for kind, settings in (
+            (tasks[description["task"]], description["task_parameters"]),
+            (protocols[description["protocol"]], description["protocol_parameters"]),
+        )
+    )
     return resolve(task, protocol, description["proof"], description["split"])
 
 
@@ -128,4 +133,6 @@ def _name(registry: Registry[Any], thing: object) -> str:
 
 
 def _parameters(thing: Any) -> dict[str, Any]:
-    return asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else {}
+    """The settings of a task or protocol; lists for tuples, as JSON has them."""
+    settings = asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else {}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

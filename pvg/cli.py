@@ -231,8 +231,9 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
         known = {**rules, **sizes}
         if name not in known:
             raise unknown(f"size of {kind.__name__}", name, known, f"{kind.__name__}'s documentation")
+        read = {bool: lambda text: {"true": True, "false": False}[text.lower()], tuple: lambda text: (*map(int, text.split(",")),)}
         try:
-            values[name] = {"true": True, "false": False}[text.lower()] if known[name] is bool else known[name](text)
+            values[name] = read.get(known[name], known[name])(text)
         except (ValueError, KeyError):
             raise ValueError(f"--set {name}={text}: expected {name}=<{known[name].__name__}>") from None
     task = dataclasses.replace(start, **{name: value for name, value in values.items() if name in sizes})
