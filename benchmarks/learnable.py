@@ -3,7 +3,8 @@
     python -m pvg.benchmarks.learnable             (all tasks; add --tasks Arith --out learnable.json)
 
 For each task's first proof under its default protocol (where the verifier would ask, nature tosses the coins): networks of at most
-100,000 parameters learn the truth from games that scripted provers play, honest where the claim is true. Measured on
+100,000 parameters (`step_check`, which knows of steps, where the proof lists states) learn the truth from games that
+scripted provers play, honest where the claim is true. Measured on
 statements of the test split: how often the network is right about true claims argued honestly, and about false ones argued by the
 scripted provers, which says nothing yet of the best message there is. One thread.
 """
@@ -30,7 +31,7 @@ from pvg.spec import Spec, default_protocol, resolve
 from pvg.task import Task, tasks
 
 PARAMETERS, GAMES = 100_000, 20_000
-UPDATES = {"mlp": 6000, "transformer": 1500}
+UPDATES = {"mlp": 6000, "transformer": 1500, "step_check": 3000}
 CONFIG = TrainConfig(imitation_seats="verifier", adversarial_updates=0, lanes=256)
 
 
@@ -77,13 +78,18 @@ def measure(verifier: VerifierNetwork, spec: Spec, seed: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="*", default=list(tasks), help="names of tasks")
+    parser.add_argument("--networks", nargs="*", default=list(UPDATES), choices=list(UPDATES), help="architectures")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     given = parser.parse_args()
     torch.set_num_threads(1)
     start, rows = provenance(), []
     for name in given.tasks:
-        for network in UPDATES:
-            row = {"task": name, "game": judged(tasks[name]()).label, "network": network, **learn(tasks[name](), network)}
+        spec = judged(tasks[name]())
+        assert spec.proof is not None
+        for network in given.networks:
+            if network == "step_check" and spec.proof.path is None:
+                continue
+            row = {"task": name, "game": spec.label, "network": network, **learn(tasks[name](), network)}
             rows.append(row)
             rates = [f"{row[side]['value']:.3f}" for side in ("true", "false")]
             print(f"{name:16s} {network:12s} {row['width']:4d} wide   right about true {rates[0]}, false {rates[1]}", end="   ")
