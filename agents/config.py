@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pvg.agents.networks import networks
+from pvg.spec import Spec
 
 Seats = Literal["both", "prover", "verifier"]
 Phase = Literal["imitation", "adversarial", "selfplay"]
@@ -21,8 +22,11 @@ class TrainConfig:
     Each update plays `lanes` whole games, dealt from the seed.
     """
 
-    network: str = "step_check"
-    """Architecture of every learned player; `pvg list networks` says what each is."""
+    network: str | None = None
+    """Architecture of every learned player; `pvg list networks` says what each is.
+
+    None: step_check where the task's proof lists the states of a computation, mlp elsewhere.
+    """
     prover_network: str | None = None
     """Another architecture for the prover's seats."""
     width: int | None = None
@@ -74,8 +78,9 @@ class TrainConfig:
     """cpu or cuda."""
 
     def __post_init__(self) -> None:
-        for seat in ("prover", "verifier"):
-            networks[self.network_of(seat)]
+        for name in (self.network, self.prover_network):
+            if name is not None:
+                networks[name]
         least = {"lanes": 2, "epochs": 1, "minibatches": 1, "log_every": 1, "checkpoint_every": 1, "search_sweeps": 1}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -100,8 +105,15 @@ class TrainConfig:
             "selfplay": self.selfplay_updates,
         }[phase]
 
+    def for_game(self, spec: Spec) -> TrainConfig:
+        """With the architecture that suits a game, where none is named."""
+        proofs = [spec.proof] if spec.proof is not None else list(spec.task.rules.proofs.values())
+        steps = any(proof.path is not None for proof in proofs)
+        return self if self.network is not None else replace(self, network="step_check" if steps else "mlp")
+
     def network_of(self, seat: str) -> str:
         """The name of a seat's network."""
+        assert self.network is not None, "for_game() names one"
         return self.prover_network or self.network if seat == "prover" else self.network
 
 

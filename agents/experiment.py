@@ -33,6 +33,7 @@ def experiment(
     claims: how many false and how many true ones the report is about.
     """
     started = time.perf_counter()
+    config = config.for_game(spec)
     seats(spec)  # refuses, before anything is trained, what no report can be made of
     if out is not None and resume is None and (out / REPORT).exists():
         raise ValueError(f"out={out}: the folder holds a report; choose a new one")

@@ -68,7 +68,7 @@ def train(
     ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not
     finite.
     """
-    config = TrainConfig() if config is None else config
+    config = (TrainConfig() if config is None else config).for_game(spec)
     game, team = Game(spec, config.lanes, config.device), assemble(spec, config)
     done, rows = dict.fromkeys(PHASES, 0), []
     if out is not None:

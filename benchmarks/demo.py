@@ -98,7 +98,7 @@ def main() -> None:
     console.print(f"{time.perf_counter() - started:.0f} s")
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
-        configs = {config.network: asdict(config) for config in (MLP, STEP_CHECK)}
+        configs = {str(config.network): asdict(config) for config in (MLP, STEP_CHECK)}
         figures = {name: report.as_dict() for name, report in reports.items()}
         result = {"provenance": made_by, "configs": configs, "solo_accuracy": unaided.as_dict(), "reports": figures}
         (given.out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -79,12 +79,12 @@ def _plain(kind: str, lines: dict[str, str]) -> Table:
 def _tasks(lines: dict[str, Any]) -> Table:
     caption = "Completeness and soundness error are the reference verifier's; bytes a lane at the default sizes."
     shown = Table(title="tasks", title_justify="left", caption=caption, caption_justify="left")
-    for name in ("id", "claim", "proof", "complete, error", "bytes"):
-        shown.add_column(name, no_wrap=name in ("id", "proof"))
+    for name in ("id, claim", "proof", "complete, error", "bytes"):
+        shown.add_column(name, no_wrap=name == "proof")
     for name, line in lines.items():
         proofs = line["proofs"]
         columns = ["\n".join(str(proof[part]) for proof in proofs.values()) for part in ("numbers", "bytes_per_lane")]
-        shown.add_row(escape(f"pvg/{name}-v0"), escape(line["about"]), "\n".join(proofs), *columns)
+        shown.add_row(f"[bold]pvg/{escape(name)}-v0[/bold]\n{escape(line['about'])}", "\n".join(proofs), *columns)
     return shown
 
 

@@ -103,7 +103,7 @@ def test_no_prover_does_better_than_the_soundness_error(sizes: tuple[int, int, i
 
 
 def test_a_shift_by_a_constant_passes_every_check_but_the_last() -> None:
-    game = Game(resolve(SumCheck(), InteractiveProof()), 20_000)
+    game = Game(resolve(SumCheck(13, 1, 3), InteractiveProof()), 20_000)
     game.play({"prover": "shifted_by_a_constant"})
     false = game.field("truth") == 0
     assert not game.field("verdict")[false].any()

@@ -38,9 +38,9 @@ class SumCheck(Task):
 
     presets: ClassVar = {"hard": {"modulus": 31, "degree": 2, "variables": 5}}
 
-    modulus: int = 13
+    modulus: int = 7
     degree: int = 1
-    variables: int = 3
+    variables: int = 2
 
     def __post_init__(self) -> None:
         prime_within(self, "modulus", 3, 251)
