@@ -68,12 +68,16 @@ def table() -> str:
     for name in tasks:
         task = tasks[name]()
         text = inspect.getdoc(type(task)) or ""
-        source = re.search(r"^Source: (.*?)\.?$(?=\n\n|\n[^ ]|\Z)", text, re.DOTALL | re.MULTILINE)
         proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" for spec in played(task))
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
-        paper = " ".join(source[1].split()) if source else ""
-        lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {paper} | {speed} |")
+        lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {source(text)} | {speed} |")
     return "\n".join(lines)
+
+
+def source(docstring: str) -> str:
+    """What a docstring's line "Source: ..." says, up to the paragraph's end."""
+    found = re.search(r"^ *Source: (.*?)\.?$(?=\n\s*\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def readme(text: str) -> str:

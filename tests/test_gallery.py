@@ -36,6 +36,7 @@ def test_docstring_states_claim_sizes_and_preset(name: str) -> None:
     kind = tasks[name]
     text = kind.__doc__ or ""
     assert "hard" in kind.presets
+    assert gallery.source(text), f"{name}: the docstring has a line 'Source: ...'"
     assert "reset hard" in text, f"{name}: the docstring says what preset hard is"
     for size in dataclasses.fields(kind):  # type: ignore[arg-type]
         assert re.search(rf"\b{size.name}\b", text), f"{name}: the docstring says what {size.name} is"

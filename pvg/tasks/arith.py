@@ -27,6 +27,7 @@ class Arith(Task):
     tells the truth: x0 is uniform and every step is a bijection of the residues.
     Proof `transcript`: the n - 1 results before the last, checked step by step; completeness 1, soundness error 0.
     Proof `bisection`: a challenger halves the chain ceil(log2 n) times, and one step is checked; 0 if either is honest.
+    Source: ours; refereed delegation, Canetti, Riva & Rothblum 2011 (bisection).
 
     operations: n, 2..64. modulus: m, 2..127. multiplication: whether * occurs; the modulus is prime then.
     Preset hard: 16 operations modulo 11.

@@ -29,6 +29,7 @@ class BugHunt(Task):
     3 another, and no line is changed both in 0 or 2 and in 1 or 3. S is any of them; P is 1 or 3 if S is 0 or 2, else 0 or 2.
     So neither program alone tells the truth, nor do two integers but those of two changed lines: Bayes accuracy 0.515.
     Proof `counterexample`: an input; the evidence is both outputs on it. Completeness 1, soundness error 0.
+    Source: ours.
 
     registers: 1..3. modulus: m, 3..7. length: lines, 5..16. steps: T, length + 1..127. families: in the pool, 10..32768; splits
     share none. Preset hard: 10 lines and 3 registers modulo 7, 32 steps.

@@ -28,6 +28,7 @@ class Connectivity(Task):
     connected cases; from n = 12 on they have none, and from n = 8 on no edge.
     Proof `witness`: for "connected" a `path`, nodes from s to t padded with n; for "not connected" a cut, 1 in `side` for
     the nodes on s's side. The part that is not asked for is ignored. Completeness 1, soundness error 0, both ways.
+    Source: textbook.
 
     nodes: n, even, 4..30. Preset hard: 24.
     """

@@ -29,9 +29,9 @@ class FindThePlus(Task):
     true image holds one plus and a false one none. Of the image no cell tells the truth: each is uniform, since no step
     prefers a colour; how many neighbours are equal tells it in 57 of 100 images (hard: 52).
     Proof `window`: the coordinate of the centre; evidence is the 3 x 3 window there (cells outside the image read as one
-    more colour); completeness 1, soundness error 0.
-    Source: in the style of Anil, Zhang, Wu & Grosse 2021, whose image sizes, colours and noise are not known to us. For
-    gradients through the coordinate, `window` is the evidence of real-valued ones.
+    more colour); completeness 1, soundness error 0. For gradients through the coordinate, `window` is the evidence of
+    real-valued ones.
+    Source: in the style of Anil, Zhang, Wu & Grosse 2021, whose image sizes, colours and noise are not known to us.
 
     height, width: of the image, 3..32. colours: 3..8. Preset hard: 24 x 24 cells of three colours, under 1/100 of Arith's speed,
     since each of the 576 cells is drawn.

@@ -32,7 +32,8 @@ class GCD(Task):
     knowing whether y divides both 0.87. What is left to a proof is that y, if it divides both, is the greatest.
     Proof `bezout`: whole numbers z0 and z1, each a sign (1 is minus) and digits, with y = z0 x0 + z1 x1, and y divides x0 and x1;
     minus zero is refused. Completeness 1, soundness error 0. The honest pair is that of the extended Euclidean algorithm, one
-    of many: (z0 + k x1/y, z1 - k x0/y) proves the same for every k. Source: Amit, Goldwasser, Paradise & Rothblum 2024.
+    of many: (z0 + k x1/y, z1 - k x0/y) proves the same for every k.
+    Source: Amit, Goldwasser, Paradise & Rothblum 2024.
 
     limit: 2..1000000. base: 2..1400. Defaults: as in the source. Preset hard: up to 999999 in base 10; small: up to 99 in base 10.
     """
