@@ -184,13 +184,13 @@ MALFORMED: tuple[tuple[str, bytes, str], ...] = (
     ("images-idx3-ubyte", idx(np.zeros((2, 0, 2), np.uint8)), r"train-images-idx3-ubyte: there is no pixel"),
     ("labels-idx1-ubyte", idx(np.zeros(3, np.uint8)), r"train-labels-idx1-ubyte: 3 labels for 2 images"),
     ("labels-idx1-ubyte", idx(np.full(2, 10, np.uint8)), r"train-labels-idx1-ubyte: label 10 is outside 0\.\.9"),
-    ("labels-idx1-ubyte.gz", gzip.compress(idx(np.zeros(2, np.uint8)))[:-9], r"labels-idx1-ubyte\.gz: cannot be read"),
+    ("labels-idx1-ubyte.gz", gzip.compress(idx(np.zeros(2, np.uint8)), mtime=0)[:-9], r"labels-idx1-ubyte\.gz: cannot be read"),
     ("labels-idx1-ubyte.gz", b"not packed", r"labels-idx1-ubyte\.gz: cannot be read: Not a gzipped file"),
     ("labels-idx1-ubyte", b"", r"labels-idx1-ubyte: truncated: 0 bytes"),
 )
 
 
-@pytest.mark.parametrize(("name", "content", "complaint"), MALFORMED)
+@pytest.mark.parametrize(("name", "content", "complaint"), MALFORMED, ids=[complaint for _, _, complaint in MALFORMED])
 def test_a_malformed_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
     write(tmp_path, "train", np.zeros((2, 2, 2), np.uint8), np.zeros(2, np.uint8))
     (tmp_path / f"train-{name.removesuffix('.gz')}").unlink()
