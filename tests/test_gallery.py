@@ -34,11 +34,12 @@ def test_readme_table_is_current() -> None:
 @pytest.mark.parametrize("name", list(tasks))
 def test_docstring_states_claim_sizes_and_preset(name: str) -> None:
     kind = tasks[name]
-    text = kind.__doc__ or ""
+    text = " ".join((kind.__doc__ or "").split())
+    assert gallery.source(kind.__doc__ or ""), f"{name}: the docstring has a line 'Source: ...'"
     assert "hard" in kind.presets
-    assert gallery.source(text), f"{name}: the docstring has a line 'Source: ...'"
     assert "reset hard" in text, f"{name}: the docstring says what preset hard is"
     for size in dataclasses.fields(kind):  # type: ignore[arg-type]
-        assert re.search(rf"\b{size.name}\b", text), f"{name}: the docstring says what {size.name} is"
+        assert len(re.findall(rf"\b{size.name}\b", text)) > 1, f"{name}: the docstring says what {size.name} is"
+        assert f"{size.name}={size.default!r}" in text, f"{name}: the docstring says the default of {size.name}"
     harder = kind.preset("hard")
     assert harder != kind()

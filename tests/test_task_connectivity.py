@@ -70,7 +70,7 @@ def test_honest_prover_says_a_shortest_path_and_the_component_of_s() -> None:
 
 @pytest.mark.parametrize("nodes", [6, 10, 14])
 def test_numbers_hold(nodes: int) -> None:
-    check_numbers(Connectivity(nodes=nodes), games=4000 if nodes != 10 else 200_000)
+    check_numbers(Connectivity(nodes=nodes))
 
 
 def test_no_strategy_convinces_of_a_false_claim() -> None:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvg.agent import agents, find_agent
+from pvg.agent import Observation, Utterance, agents, find_agent
 from pvg.agents.attacks import ask
-from pvg.agents.evaluation import deal
+from pvg.agents.evaluation import deal, evaluate
 from pvg.enumerator import Enumerator, best_response
 from pvg.game import Game
 from pvg.leaks import marginal_leaks
@@ -219,3 +219,28 @@ def test_text_is_read_back_and_what_is_none_is_refused() -> None:
     for text in ("100 1", "1", "1 2 3", "+1 2"):
         with pytest.raises(ValueError, match=re.escape("expected 'z0 z1', whole numbers -99..99")):
             task.parse_utterance("message", (), text)
+
+
+class Shifted:
+    """Says the canonical pair for every other claim, and elsewhere the next pair that proves the same."""
+
+    def act(self, observation: Observation, acting: torch.Tensor) -> Utterance:
+        task, said = GCD(limit=99, base=10), []
+        fields = resolve(task, ProverVerifier()).proof.kinds["message"]
+        for i, (x0, x1) in enumerate(zip(observation["x0"].tolist(), observation["x1"].tolist(), strict=True)):
+            a, b = 10 * x0[0] + x0[1], 10 * x1[0] + x1[1]
+            z0, z1 = bezout(a, b)
+            if i % 2 == 1 and abs(z0 + b // math.gcd(a, b)) <= 99 and abs(z1 - a // math.gcd(a, b)) <= 99:
+                z0, z1 = z0 + b // math.gcd(a, b), z1 - a // math.gcd(a, b)
+            said.append(task.parse_utterance("message", fields, f"{z0} {z1}"))
+        return Utterance(torch.from_numpy(np.stack(said)))
+
+
+def test_a_report_tells_proofs_that_are_accepted_from_the_canonical_one() -> None:
+    spec = resolve(GCD(limit=99, base=10), ProverVerifier())
+    report = evaluate(ScriptedVerifier(spec), spec, claims=200, validation_claims=20, prover=Shifted())
+    assert report.prover_proves is not None
+    assert report.prover_repeats_honest is not None
+    assert report.prover_proves.value == 1
+    assert 0.45 < report.prover_repeats_honest.value < 0.6
+    assert report.as_dict()["prover_proves"]["n"] == 200

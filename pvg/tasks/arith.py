@@ -29,8 +29,8 @@ class Arith(Task):
     Proof `bisection`: a challenger halves the chain ceil(log2 n) times, and one step is checked; 0 if either is honest.
     Source: ours; refereed delegation, Canetti, Riva & Rothblum 2011 (bisection).
 
-    operations: n, 2..64. modulus: m, 2..127. multiplication: whether * occurs; the modulus is prime then.
-    Preset hard: 16 operations modulo 11.
+    operations: n, 2..64. modulus: m, 2..127. multiplication: whether * occurs; the modulus is prime then. Default: operations=6,
+    modulus=5, multiplication=False. Preset hard: 16 operations modulo 11.
     """
 
     presets: ClassVar = {"hard": {"operations": 16, "modulus": 11}}

@@ -32,7 +32,8 @@ class BugHunt(Task):
     Source: ours.
 
     registers: 1..3. modulus: m, 3..7. length: lines, 5..16. steps: T, length + 1..127. families: in the pool, 10..32768; splits
-    share none. Preset hard: 10 lines and 3 registers modulo 7, 32 steps.
+    share none. Default: registers=2, modulus=5, length=6, steps=12, families=2048. Preset hard: 10 lines and 3 registers modulo 7,
+    32 steps.
     """
 
     presets: ClassVar = {"hard": {"registers": 3, "modulus": 7, "length": 10, "steps": 32}}

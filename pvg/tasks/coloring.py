@@ -34,7 +34,8 @@ class Coloring(Task):
     (1 - u/E)^k, exactly; what is opened of a proper colouring is two different colours at random, whatever the graph.
     Source: Goldreich, Micali & Wigderson 1991, with ideal commitments.
 
-    nodes: n, 9..12. edges: E, 2n - 1..2n + 2. rounds: k, 1..63. Preset hard: 12 nodes, 26 edges, 40 rounds.
+    nodes: n, 9..12. edges: E, 2n - 1..2n + 2. rounds: k, 1..63. Default: nodes=9, edges=18, rounds=8. Preset hard: 12 nodes, 26
+    edges, 40 rounds.
     """
 
     presets: ClassVar = {"hard": {"nodes": 12, "edges": 26, "rounds": 40}}

@@ -30,7 +30,7 @@ class Connectivity(Task):
     the nodes on s's side. The part that is not asked for is ignored. Completeness 1, soundness error 0, both ways.
     Source: textbook.
 
-    nodes: n, even, 4..30. Preset hard: 24.
+    nodes: n, even, 4..30. Default: nodes=10. Preset hard: 24.
     """
 
     presets: ClassVar = {"hard": {"nodes": 24}}

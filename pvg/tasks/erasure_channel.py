@@ -29,8 +29,8 @@ class ErasureChannel(Task):
     `bayes_accuracy`.
     Source: ours, in the style of Anil, Zhang, Wu & Grosse 2021; their own channel is not known to us.
 
-    length: L, 1..64. erased: 0..of. of: 1..1000. yes: 1..yes_of - 1. yes_of: 2..1000. Preset hard: 16 bits, of which 1 in 8 is
-    erased.
+    length: L, 1..64. erased: 0..of. of: 1..1000. yes: 1..yes_of - 1. yes_of: 2..1000. Default: length=4, erased=1, of=2, yes=1,
+    yes_of=2. Preset hard: 16 bits, of which 1 in 8 is erased.
     """
 
     presets: ClassVar = {"hard": {"length": 16, "erased": 1, "of": 8}}

@@ -33,8 +33,8 @@ class FindThePlus(Task):
     real-valued ones.
     Source: in the style of Anil, Zhang, Wu & Grosse 2021, whose image sizes, colours and noise are not known to us.
 
-    height, width: of the image, 3..32. colours: 3..8. Preset hard: 24 x 24 cells of three colours, under 1/100 of Arith's speed,
-    since each of the 576 cells is drawn.
+    height, width: of the image, 3..32. colours: 3..8. Default: height=8, width=8, colours=4. Preset hard: 24 x 24 cells of three
+    colours, under 1/100 of Arith's speed, since each of the 576 cells is drawn.
     """
 
     presets: ClassVar = {"hard": {"height": 24, "width": 24, "colours": 3}}

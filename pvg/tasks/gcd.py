@@ -35,7 +35,8 @@ class GCD(Task):
     of many: (z0 + k x1/y, z1 - k x0/y) proves the same for every k.
     Source: Amit, Goldwasser, Paradise & Rothblum 2024.
 
-    limit: 2..1000000. base: 2..1400. Defaults: as in the source. Preset hard: up to 999999 in base 10; small: up to 99 in base 10.
+    limit: 2..1000000. base: 2..1400. Default: limit=10000, base=210. Preset hard: up to 999999 in base 10; small: up to 99 in base
+    10.
     """
 
     presets: ClassVar = {"small": {"limit": 99, "base": 10}, "hard": {"limit": 999_999, "base": 10}}

@@ -27,7 +27,8 @@ class GraphIso(GraphPair):
     accepted about 98, 75, 42 and 15 % of the time.
     Source: in the style of Hammond & Adam-Day 2024 (sizes, edge probabilities and scores; a message is a node).
 
-    nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..n. Preset hard: 11 nodes, 8 rounds.
+    nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..n. Default: nodes=7, scores=(1, 2, 7), fresh=True,
+    pool=16384, rounds=5. Preset hard: 11 nodes, 8 rounds.
     """
 
     presets: ClassVar = {"hard": {"nodes": 11, "rounds": 8}}

@@ -24,7 +24,8 @@ class GraphNonIso(GraphPair):
     for every prover, since copies of isomorphic graphs are equally distributed. It is 1 if the coin leaks.
     Source: Goldreich, Micali & Wigderson 1986; graphs in the style of Hammond & Adam-Day 2024.
 
-    nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..16. Preset hard: 11 nodes, 4 rounds.
+    nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..16. Default: nodes=7, scores=(1, 2, 7), fresh=True,
+    pool=16384, rounds=2. Preset hard: 11 nodes, 4 rounds.
     """
 
     presets: ClassVar = {"hard": {"nodes": 11, "rounds": 4}}

@@ -29,7 +29,8 @@ class MatMul(Task):
     against the best cheater, whose C is off by a matrix of rank 1.
     Source: Freivalds 1977.
 
-    order: n, 2..8. modulus: p, a prime in 2..251 (3 at least for the hash). repetitions: k, 1..8. Preset hard: n = 6, p = 31.
+    order: n, 2..8. modulus: p, a prime in 2..251 (3 at least for the hash). repetitions: k, 1..8. Default: order=3, modulus=5,
+    repetitions=1, digest='trace'. Preset hard: n = 6, p = 31.
     """
 
     presets: ClassVar = {"hard": {"order": 6, "modulus": 31}}

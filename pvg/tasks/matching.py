@@ -31,7 +31,7 @@ class Matching(Task):
     nodes with fewer neighbours than nodes. The part that is not asked for is ignored. Completeness 1, soundness error 0, both ways.
     Source: Hall 1935; augmenting paths, Berge 1957.
 
-    nodes: n, 3..32. extra: 0..1024. Preset hard: 14 + 14 nodes, 70 extra pairs.
+    nodes: n, 3..32. extra: 0..1024. Default: nodes=6, extra=24. Preset hard: 14 + 14 nodes, 70 extra pairs.
     """
 
     presets: ClassVar = {"hard": {"nodes": 14, "extra": 70}}

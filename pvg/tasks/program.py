@@ -51,8 +51,8 @@ class Program(Task):
     Source: refereed delegation, Canetti, Riva & Rothblum 2011 (bisection).
 
     registers: 1..8 (with 1, a counted loop forgets its input, and none is dealt). modulus: m, 2..127. length: lines of P, 3..64.
-    steps: T, length..127. queries: k, 1..T.
-    Preset hard: 16 lines and 4 registers modulo 11, 64 steps, 8 queries.
+    steps: T, length..127. queries: k, 1..T. Default: registers=2, modulus=5, length=6, steps=12, queries=3. Preset hard: 16 lines
+    and 4 registers modulo 11, 64 steps, 8 queries.
     """
 
     presets: ClassVar = {"hard": {"registers": 4, "modulus": 11, "length": 16, "steps": 64, "queries": 8}}

@@ -36,7 +36,8 @@ class Sorting(Task):
     polynomials has degree n - 1. Exactly that at worst: its roots are the n - 1 values shared.
     Source: Blum & Kannan 1995, who check a sorting program by comparing multisets.
 
-    length: n, 2..32. modulus: p, a prime in 2..251 (n - 1 at least for the worst). Preset hard: n = 16, p = 127.
+    length: n, 2..32. modulus: p, a prime in 2..251 (n - 1 at least for the worst). Default: length=6, modulus=31, claims='usual'.
+    Preset hard: n = 16, p = 127.
     """
 
     presets: ClassVar = {"hard": {"length": 16, "modulus": 127}}

@@ -32,8 +32,8 @@ class SumCheck(Task):
     d agree in at most d of p points, and a cheater can have it so in every round.
     Source: Lund, Fortnow, Karloff & Nisan 1992.
 
-    modulus: p, a prime in 3..251, above d. degree: d, 1..8. variables: v, 1..12, with (d+1)^v at most 4096. Preset hard: p = 31,
-    d = 2, v = 5.
+    modulus: p, a prime in 3..251, above d. degree: d, 1..8. variables: v, 1..12, with (d+1)^v at most 4096. Default: modulus=7,
+    degree=1, variables=2. Preset hard: p = 31, d = 2, v = 5.
     """
 
     presets: ClassVar = {"hard": {"modulus": 31, "degree": 2, "variables": 5}}

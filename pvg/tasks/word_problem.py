@@ -31,7 +31,7 @@ class WordProblem(Task):
     Proof `bisection`: a challenger halves the word ceil(log2 n) times, and one step is checked; 0 if either is honest.
     Source: Barrington 1989 (S5 is complete for NC1).
 
-    length: n, 2..64. Preset hard: 32.
+    length: n, 2..64. Default: length=8. Preset hard: 32.
     """
 
     presets: ClassVar = {"hard": {"length": 32}}
