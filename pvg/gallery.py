@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ def _result(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    if not README.exists():
+        sys.exit(f"{README}: no such file; the gallery is written in a checkout")
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())
     README.write_text(readme(README.read_text()))

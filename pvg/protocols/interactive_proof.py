@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from pvg.lane import lane
-from pvg.protocol import Protocol, ProtocolRules, Role, Row, next_turn, protocols, score, script_rows
+from pvg.protocol import Protocol, ProtocolRules, Role, Row, protocols, script_rows
+from pvg.protocols.prover_verifier import acceptance
 from pvg.task import Proof, Task
-
-PROVER, VERIFIER = 0, 1
 
 
 @protocols.register("interactive_proof")
@@ -43,16 +41,4 @@ class InteractiveProof(Protocol):
         return script_rows(proof, {"message": "prover", "question": self.asks}, self.roles)
 
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
-        answers = task.answers
-
-        @lane
-        def deal(s: Any, tables: Any) -> None:
-            s.side[PROVER] = 1
-
-        @lane
-        def pay(s: Any, tables: Any, reward: Any) -> None:
-            if s.turn < 0:
-                reward[PROVER] += s.verdict == 1
-                reward[VERIFIER] += score(s.verdict, s.truth, answers)
-
-        return ProtocolRules(deal=deal, after=next_turn, pay=pay)
+        return acceptance(task)

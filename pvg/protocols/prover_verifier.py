@@ -37,16 +37,21 @@ class ProverVerifier(Protocol):
         return self.table
 
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
-        answers = task.answers
+        return acceptance(task)
 
-        @lane
-        def deal(s: Any, tables: Any) -> None:
-            s.side[PROVER] = 1
 
-        @lane
-        def pay(s: Any, tables: Any, reward: Any) -> None:
-            if s.turn < 0:
-                reward[PROVER] += s.verdict == 1
-                reward[VERIFIER] += score(s.verdict, s.truth, answers)
+def acceptance(task: Task) -> ProtocolRules:
+    """Role 0 argues for acceptance and is paid 1 for it; role 1 is paid for being right."""
+    answers = task.answers
 
-        return ProtocolRules(deal=deal, after=next_turn, pay=pay)
+    @lane
+    def deal(s: Any, tables: Any) -> None:
+        s.side[PROVER] = 1
+
+    @lane
+    def pay(s: Any, tables: Any, reward: Any) -> None:
+        if s.turn < 0:
+            reward[PROVER] += s.verdict == 1
+            reward[VERIFIER] += score(s.verdict, s.truth, answers)
+
+    return ProtocolRules(deal=deal, after=next_turn, pay=pay)
