@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
-from pvg.lane import LaneFunction, draw, lane
+from pvg.lane import GOLDEN, LaneFunction, draw, lane, mix
 from pvg.protocol import VERDICT
 from pvg.registry import Registry, unknown
 from pvg.spec import Spec, View
@@ -127,9 +128,9 @@ def _arguing_or_registered(spec: Spec, role: int, name: str) -> LaneFunction:
 
 
 def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
-    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn each time, does."""
+    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn for each game, does."""
     honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
-    slots = spec.slot[rows]
+    slots, once = spec.slot[rows], bool((rows >= 0).sum() <= 1)
     count, cheat = len(dishonest), one_of(dishonest)
 
     @lane
@@ -137,8 +138,13 @@ def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFuncti
         side, slot = s.side[role], slots[s.turn]
         if count == 0 or side == s.truth:
             honest(s, tables, side, slot, out)
-        else:
-            cheat(draw(s, count) if count > 1 else 0, s, tables, side, slot, out)
+        elif count == 1:
+            cheat(0, s, tables, side, slot, out)
+        elif once:
+            cheat(draw(s, count), s, tables, side, slot, out)
+        else:  # who speaks several times in a game stays who it is
+            game = mix(s.key + np.uint64(s.episode) * GOLDEN) >> np.uint64(32)
+            cheat(np.int64(game % np.uint64(count)), s, tables, side, slot, out)
 
     return act
 

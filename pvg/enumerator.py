@@ -54,7 +54,13 @@ class Enumerator:
             yield p, after, self._mail["reward"][0].copy()
 
     def sayings(self, state: State, role: int, agent: LaneAgent) -> Iterator[tuple[float, Symbols]]:
-        """Everything a scripted player may say now, with its probability (equal symbols may come more than once)."""
+        """Everything a scripted player may say now, with its probability (equal symbols may come more than once).
+
+        ValueError: "dishonest" where it speaks several times as one prover of many, drawn from no tape.
+        """
+        several = self.spec.proof is not None and len(self.spec.proof.dishonest) > 1
+        if agent.name == "dishonest" and several and (self.spec.row_of(role) >= 0).sum() > 1:
+            raise ValueError("agent 'dishonest' stays one prover for a whole game, which is not enumerated: name the prover")
         cast = tuple(agent if i == role else None for i in range(len(self.spec.roles)))
         kernel = kernels(self.spec, cast)
         width = len(self.alphabet(state, role))

@@ -18,6 +18,7 @@ from typing import Any
 from pvg.game import Game
 from pvg.spec import Spec, played
 from pvg.task import Proof, tasks
+from pvg.testing import in_turn
 from pvg.transcript import transcript
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,9 +55,9 @@ def section(name: str) -> str:
 
 
 def samples(spec: Spec) -> str:
-    """A true and a false claim with what the default players make of them."""
+    """A true and a false claim with what honest and dishonest provers and the reference verifier make of them."""
     game = Game(spec, LANES, seed=0)
-    game.play()
+    game.play(in_turn(game))
     side, truth = game.field("side")[:, 0], game.field("truth")
     shown = [int((argued_truth).nonzero()[0, 0]) for argued_truth in (side == truth, side != truth)]
     return "\n\n".join(transcript(game, lane) for lane in shown)

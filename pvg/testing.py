@@ -19,7 +19,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pvg.agent import LaneAgent, agents, find_agent, one_of
+from pvg.agent import LaneAgent, find_agent, one_of
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.protocol import VERDICT, Protocol, protocols
@@ -190,13 +190,12 @@ def _counts(spec: Spec, proof: Proof, prover: LaneAgent, dishonest: int, games: 
     argued by each of so many dishonest provers.
     """
     game = Game(spec, min(games, NUMBERS), seed=seed)
-    provers = [role.name for role in spec.roles if role.seat == "prover"]
-    players = game.players(dict.fromkeys(provers, prover))
+    players, argues = in_turn(game, prover), [role.seat for role in spec.roles].index("prover")
     provable = torch.tensor(proof.proves, dtype=torch.int8)
     hits, games_of = np.zeros((2, 1 + dishonest), dtype=np.int64)
     for _ in range(math.ceil(games / game.num_envs)):
         game.play(players)
-        side, truth = game.field("side")[:, spec.role_index(provers[0])], game.field("truth")
+        side, truth = game.field("side")[:, argues], game.field("truth")
         who = 1 + (game.field("key") & PARITY) % max(dishonest, 1)
         who = torch.where(side == truth, torch.where(torch.isin(truth, provable), 0, -1), who)
         for i in range(1 + dishonest):
@@ -236,6 +235,12 @@ def _each(spec: Spec, role: int) -> Any:
     return act
 
 
+def in_turn(game: Game, prover: LaneAgent | None = None) -> dict[str, LaneAgent]:
+    """Players for a game: in every prover's seat the given one (None: EACH_IN_TURN), elsewhere the default ones."""
+    provers = {role.name: prover or EACH_IN_TURN for role in game.spec.roles if role.seat == "prover"}
+    return {name: player for name, player in game.players(provers).items() if isinstance(player, LaneAgent)}
+
+
 # One compiled player in place of one a prover.
 EACH_IN_TURN = LaneAgent("each_in_turn", _each, "honest where the side argued is true, else the dishonest provers, by lane")
 
@@ -248,13 +253,14 @@ def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
     turn, name = deciding.pop()
     me = spec.role_index(name)
     game, blank = Game(spec, LANES, seed=seed), Game(spec, LANES, seed=seed)
-    game.play()
+    cast = in_turn(game)
+    game.play(cast)
     remember(blank, game.observe(me))
     for field in ("key", "episode"):
         blank.field(field).copy_(game.field(field))
     blank.field("elapsed").copy_(game.field("elapsed") - 1)
     blank.field("turn").fill_(turn)
-    blank.speak(tuple(agents["reference"] if i == me else None for i in range(len(spec.roles))))
+    blank.speak(tuple(cast.values()))
     same = torch.equal(blank.actions[:, me, 0].to(torch.int8), game.field("verdict"))
     _require(same, f"{spec.task}, proof {spec.proof_name!r}: `check` reads what the verifier does not see")
 
@@ -264,7 +270,7 @@ def _no_secret_is_visible(spec: Spec, seed: int) -> None:
     hidden = [f for f in spec.fields if "prover" not in f.seen_by]
     coins = [(row, part) for row in spec.rows for part in spec.parts(row) if "prover" not in part.seen_by]
     game = Game(spec, LANES, seed=seed)
-    cast = tuple(agent for agent in game.players().values() if isinstance(agent, LaneAgent))
+    cast = tuple(in_turn(game).values())
     seen: list[NDArray[Any]] = []
     for _ in range(spec.horizon):
         seen += [game.observe(i).packed.numpy() for i, role in enumerate(spec.roles) if role.seat == "prover"]

@@ -78,6 +78,23 @@ def test_no_prover_beats_an_honest_challenger_and_no_challenger_an_honest_prover
     assert best_response(tree, "prover", cast, given=lambda s: s["truth"][0] == 0)[0] > 0.5
 
 
+def test_a_dishonest_prover_stays_who_it_is_for_a_whole_game() -> None:
+    task = Arith(operations=8, modulus=5)
+    game = Game(resolve(task, Bisection()), 400, seed=0)
+    games = {}
+    for name in ("dishonest", *task.rules.proofs["bisection"].dishonest):
+        game.seed(0)
+        game.advance(game.players({"prover": name, "challenger": "honest"}))
+        games[name] = game.field("said")[game.field("truth") == 0]
+    mixed, *pure = games.values()
+    same = torch.stack([(mixed == one).all(2).all(1) for one in pure])
+    assert same.any(0).all()
+    assert ((same.float().mean(1) > 0.4) & (same.float().mean(1) < 0.6)).all()
+    tree = Enumerator(resolve(Arith(operations=3, modulus=2), Bisection()))
+    with pytest.raises(ValueError, match="'dishonest' stays one prover for a whole game, which is not enumerated"):
+        best_response(tree, "verifier", {"prover": agents["dishonest"], "challenger": agents["honest"]})
+
+
 def test_evidence_of_messages_that_were_not_said_is_worked_out() -> None:
     spec = resolve(Lookup(), ProverVerifier())
     game = Game(spec, 40, seed=0)
