@@ -138,13 +138,13 @@ def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFuncti
         side, slot = s.side[role], slots[s.turn]
         if count == 0 or side == s.truth:
             honest(s, tables, side, slot, out)
-        elif count == 1:
-            cheat(0, s, tables, side, slot, out)
-        elif once:
-            cheat(draw(s, count), s, tables, side, slot, out)
-        else:  # who speaks several times in a game stays who it is
-            game = mix(s.key + np.uint64(s.episode) * GOLDEN) >> np.uint64(32)
-            cheat(np.int64(game % np.uint64(count)), s, tables, side, slot, out)
+        else:
+            k = np.int64(0)
+            if count > 1 and once:
+                k = draw(s, count)
+            elif count > 1:  # who speaks several times in a game stays who it is
+                k = np.int64((mix(s.key + np.uint64(s.episode) * GOLDEN) >> np.uint64(32)) % np.uint64(count))
+            cheat(k, s, tables, side, slot, out)
 
     return act
 
