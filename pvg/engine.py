@@ -260,7 +260,8 @@ def _load(text: str, bound: Mapping[str, Any]) -> ModuleType:
     """Instantiate the template, as a file of the cache where one can be written, so that Numba keeps the machine code
     beside it.
     """
-    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{numba.__version__}|{np.__version__}".encode()).hexdigest()[:24]
+    compiler = f"{numba.__version__}|{np.__version__}|{config.OPT}"
+    digest = hashlib.sha256(f"{text}|{_fingerprint(bound)}|{compiler}".encode()).hexdigest()[:24]
     module = ModuleType(f"pvg_kernels_{digest}")
     module.__file__ = None
     path = _cache_folder() / f"{module.__name__}.py"
