@@ -19,7 +19,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pvg.agent import LaneAgent, find_agent, one_of
+from pvg.agent import LaneAgent, agents, find_agent, one_of
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.protocol import VERDICT, Protocol, protocols
@@ -86,11 +86,16 @@ def check_protocol(protocol: Protocol, task: Task, seed: int = 0) -> None:
 
 def check_env(env_id: str, episodes: int = 5, **settings: Any) -> None:
     """An environment id keeps Gymnasium's contract in every role, and lane i of its vector environment is its single game i."""
-    for role in _roles(env_id, settings):
-        env = gymnasium.make(env_id, role=role, **settings)
+    roles = _roles(env_id, settings)
+    for role, speaks in roles.items():
+        if not speaks:
+            continue
+        # Opponents who say anything at all: as good for this, and compiled in no time.
+        chosen = {"role": role, "opponents": dict.fromkeys(set(roles) - {role}, "random"), **settings}
+        env = gymnasium.make(env_id, **chosen)
         gymnasium_check_env(env.unwrapped, skip_render_check=True)
         env.close()
-        _vector_lane_is_the_single_game(env_id, {**settings, "role": role}, episodes)
+        _vector_lane_is_the_single_game(env_id, chosen, episodes)
 
 
 def fitting(task: Task) -> Iterator[Spec]:
@@ -253,14 +258,13 @@ def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
     turn, name = deciding.pop()
     me = spec.role_index(name)
     game, blank = Game(spec, LANES, seed=seed), Game(spec, LANES, seed=seed)
-    cast = in_turn(game)
-    game.play(cast)
+    game.play(in_turn(game))
     remember(blank, game.observe(me))
     for field in ("key", "episode"):
         blank.field(field).copy_(game.field(field))
     blank.field("elapsed").copy_(game.field("elapsed") - 1)
     blank.field("turn").fill_(turn)
-    blank.speak(tuple(cast.values()))
+    blank.speak(tuple(agents["reference"] if i == me else None for i in range(len(spec.roles))))
     same = torch.equal(blank.actions[:, me, 0].to(torch.int8), game.field("verdict"))
     _require(same, f"{spec.task}, proof {spec.proof_name!r}: `check` reads what the verifier does not see")
 
@@ -270,7 +274,7 @@ def _no_secret_is_visible(spec: Spec, seed: int) -> None:
     hidden = [f for f in spec.fields if "prover" not in f.seen_by]
     coins = [(row, part) for row in spec.rows for part in spec.parts(row) if "prover" not in part.seen_by]
     game = Game(spec, LANES, seed=seed)
-    cast = tuple(in_turn(game).values())
+    cast = tuple(agents["random"] for _ in spec.roles)
     seen: list[NDArray[Any]] = []
     for _ in range(spec.horizon):
         seen += [game.observe(i).packed.numpy() for i, role in enumerate(spec.roles) if role.seat == "prover"]
@@ -373,11 +377,12 @@ def _nothing_is_heard_before_its_time(spec: Spec, seed: int) -> None:
     _each_turn(spec, seed, visit)
 
 
-def _roles(env_id: str, settings: Mapping[str, Any]) -> list[str]:
+def _roles(env_id: str, settings: Mapping[str, Any]) -> dict[str, bool]:
+    """The roles of a game, and whether somebody sits there who speaks."""
     env = gymnasium.make(env_id, **settings)
     spec: Spec = env.unwrapped.game.spec  # type: ignore[attr-defined]
     env.close()
-    return [role.name for i, role in enumerate(spec.roles) if role.seat != "nature" and (spec.row_of(i) >= 0).any()]
+    return {role.name: role.seat != "nature" and bool((spec.row_of(i) >= 0).any()) for i, role in enumerate(spec.roles)}
 
 
 def _vector_lane_is_the_single_game(env_id: str, settings: Mapping[str, Any], episodes: int) -> None:
