@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +109,16 @@ def speeds(spec: Spec, lanes: int) -> dict[str, float]:
     }
 
 
+def built(number: int) -> dict[str, Any]:
+    """How many kernels of a game, by its place in `specs`, make PTX."""
+    spec = specs()[number]
+    return {"game": label(spec), "kernels": len(kernels(spec, tuple(casts(spec)["default"].values())).all_ptx())}
+
+
 def dry_run() -> list[dict[str, Any]]:
     """Without a GPU: every kernel to PTX for sm_90, then this script's comparison in the CUDA simulator."""
-    rows: list[dict[str, Any]] = []
-    for spec in specs():
-        built = len(kernels(spec, tuple(casts(spec)["default"].values())).all_ptx())
-        rows.append({"game": label(spec), "kernels": built})
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        rows = list(pool.map(built, range(len(specs()))))
     simulator = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-m", __spec__.name, "--simulated"], env=simulator, check=True, capture_output=True)
     alike = json.loads(done.stdout.splitlines()[-1])

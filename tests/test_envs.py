@@ -291,7 +291,7 @@ def test_transcript_shows_what_the_seat_may_know():
     assert verifier.render().startswith("(the statement is hidden)\nrival: ")
     verifier.step(0)
     lines = verifier.render().splitlines()
-    assert [line.split(":")[0] for line in lines] == ["", "prover", "rival", "verifier"]
+    assert [line.split(":")[0] for line in lines] == ["(the statement is hidden)", "prover", "rival", "verifier"]
     verifier.step(0)
     assert verifier.render().startswith("the bit is ")
 

@@ -232,7 +232,7 @@ def test_imitation_teaches_provers_the_honest_proof(name: str) -> None:
 
 def test_imitation_shows_provers_true_sides_only(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(QUICK, lanes=64)
-    team = assemble(SPEC, config)
+    team = assemble(SPEC, config.for_game(SPEC))
     game = pvg.game(SPEC.task, SPEC.protocol, num_envs=64)
     deal(game, 0)
     seen = play(game, game.players({"prover": "dishonest"}), ["prover"])["prover"]
