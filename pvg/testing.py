@@ -270,26 +270,27 @@ def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
 
 
 def _no_secret_is_visible(spec: Spec, seed: int) -> None:
-    """No integer hidden from provers stands, shifted or not, in anything one of them sees at any turn."""
-    hidden = [f for f in spec.fields if "prover" not in f.seen_by]
-    coins = [(row, part) for row in spec.rows for part in spec.parts(row) if "prover" not in part.seen_by]
+    """No integer hidden from a seat stands, under whatever names, in a column of anything that seat sees at any turn."""
     game = Game(spec, LANES, seed=seed)
     cast = tuple(agents["random"] for _ in spec.roles)
-    seen: list[NDArray[Any]] = []
+    seen: dict[str, list[NDArray[Any]]] = {"prover": [], "verifier": []}
     for _ in range(spec.horizon):
-        seen += [game.observe(i).packed.numpy() for i, role in enumerate(spec.roles) if role.seat == "prover"]
+        for i, role in enumerate(spec.roles):
+            if role.seat in seen:
+                seen[role.seat].append(game.observe(i).packed.numpy())
         game.speak(cast)
         game.step()
-    secrets = {f.name: game.field(f.name).reshape(LANES, -1).numpy() for f in hidden}
-    for row, part in coins:
-        parts = spec.parts(row)
-        offset = sum(before.size for before in parts[: parts.index(part)])
-        secrets[f"{part.name} of slot {row.slot}"] = game.field("said")[:, row.slot, offset : offset + part.size].numpy()
-    columns = {_pattern(column) for packed in seen for column in packed.T}
-    for name, values in secrets.items():
-        for column in values.T:
-            shown = len(np.unique(column)) > 1 and _pattern(column) in columns
-            _require(not shown, f"{spec.task}, proof {spec.proof_name!r}: a prover sees {name!r}, which is hidden from it")
+    held = [(f, game.field(f.name).reshape(LANES, -1).numpy()) for f in spec.fields]
+    for row in spec.rows:
+        parts = spec.parts(row) if row.slot is not None else ()
+        ends = np.cumsum([part.size for part in parts])
+        held += [(f, game.field("said")[:, row.slot, end - f.size : end].numpy()) for f, end in zip(parts, ends, strict=True)]
+    for seat, packed in seen.items():
+        columns = {_pattern(column) for part in packed for column in part.T}
+        for f, values in held:
+            shown = any(len(np.unique(column)) > 1 and _pattern(column) in columns for column in values.T)
+            visible = seat not in f.seen_by and shown
+            _require(not visible, f"{spec.task}, proof {spec.proof_name!r}: a {seat} sees {f.name!r}, which is hidden from it")
 
 
 def _pattern(column: NDArray[Any]) -> bytes:

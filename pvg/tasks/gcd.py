@@ -29,7 +29,8 @@ class GCD(Task):
     most 3 from the other. Where the pair has none of them (mostly where one number is 1) y is g + 1.
     What leaks (at the defaults): y is 1 in 0.66 of true claims, the share of coprime pairs, and in 0.21 of false ones; and the
     last digits of a number and of y tell in part whether y divides it. The Bayes accuracy of the best marginal is 0.75, that of
-    knowing whether y divides both 0.87. What is left to a proof is that y, if it divides both, is the greatest.
+    knowing whether y divides both 0.87, and an MLP on statements and claims alone learns 0.96 of them in a million games: at
+    this size solving is no harder to learn than checking. What is hard is to prove: to write the pair.
     Proof `bezout`: whole numbers z0 and z1, each a sign (1 is minus) and digits, with y = z0 x0 + z1 x1, and y divides x0 and x1;
     minus zero is refused. Completeness 1, soundness error 0. The honest pair is that of the extended Euclidean algorithm, one
     of many: (z0 + k x1/y, z1 - k x0/y) proves the same for every k.
