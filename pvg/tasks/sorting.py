@@ -29,7 +29,8 @@ class Sorting(Task):
     claims "worst": the n - 1 values that A sorted and a false B share are distinct.
     What leaks: neither list alone tells the truth but for an exchange, which two neighbours in B show; a place of A and one of B
     do where they stand for a value that one list has and the other has not. The best two tell the truth with probability 0.520
-    at the defaults, usual or worst, 0.511 with n = 10 and 0.504 at hard (measured in 2 million games each).
+    at the defaults, usual or worst, 0.511 with n = 10 and 0.504 at hard (measured in 2 million games each). An MLP on
+    both lists alone is right in 0.94 of games after a million: lists this short are no harder to sort than to check.
     Proof `index_map`: a permutation m with B_j = A_m(j); completeness 1, soundness error 0.
     Proof `multiset`: nobody argues; the question is a point x of F_p, evidence (`products`) are prod(x - A_i) and prod(x - B_i),
     which must be equal, and B nondecreasing. Completeness 1; soundness error at most (n - 1)/p: the difference of two monic

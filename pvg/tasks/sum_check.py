@@ -33,14 +33,14 @@ class SumCheck(Task):
     Source: Lund, Fortnow, Karloff & Nisan 1992.
 
     modulus: p, a prime in 3..251, above d. degree: d, 1..8. variables: v, 1..12, with (d+1)^v at most 4096. Default: modulus=7,
-    degree=1, variables=2. Preset hard: p = 31, d = 2, v = 5.
+    degree=1, variables=3. Preset hard: p = 31, d = 2, v = 5.
     """
 
     presets: ClassVar = {"hard": {"modulus": 31, "degree": 2, "variables": 5}}
 
     modulus: int = 7
     degree: int = 1
-    variables: int = 2
+    variables: int = 3
 
     def __post_init__(self) -> None:
         prime_within(self, "modulus", 3, 251)
