@@ -17,6 +17,7 @@ from pvg.lane import GOLDEN, LaneFunction, draw, lane, mix
 from pvg.protocol import VERDICT
 from pvg.registry import Registry, unknown
 from pvg.spec import Spec, View
+from pvg.task import Proof
 
 
 class Replay(Protocol):
@@ -103,41 +104,61 @@ def default_agent(spec: Spec, role: int) -> LaneAgent:
     """Who sits in a seat nobody was named for: the prover that cheats where it must, the reference verifier, else chance."""
     if spec.roles[role].seat == "prover":
         return agents["dishonest"]
-    return agents["reference" if spec.proof is not None and not _unasked(spec, role) else "random"]
+    return agents["random" if _missing(spec, role) else "reference"]
 
 
-def _unasked(spec: Spec, role: int) -> set[str]:
-    """The kinds of utterance a role makes that the reference verifier of the proof has no function for."""
-    kinds = {spec.rows[row].kind for row in spec.row_of(role) if row >= 0} - {VERDICT}
-    return kinds if spec.proof is None or spec.proof.ask is None else kinds - set(spec.proof.kinds)
-
-
-def _proof(spec: Spec, who: str) -> Any:
-    if spec.proof is None:
-        raise ValueError(f"agent {who!r} needs a protocol with a proof, and {type(spec.protocol).__name__} has none")
-    return spec.proof
+def _missing(spec: Spec, role: int) -> list[str]:
+    """What a role is to say, verdicts included, that neither the proof's reference verifier nor the protocol's own player can."""
+    rules, proof = spec.rules, spec.proof
+    sayable = set() if rules.tell is None else set(spec.protocol.kinds(spec.task, proof))
+    sayable |= set() if proof is None or proof.ask is None else set(proof.kinds)
+    sayable |= {VERDICT} if proof is not None or rules.check is not None else set()
+    return sorted({spec.rows[row].kind for row in spec.row_of(role) if row >= 0} - sayable)
 
 
 def _arguing_or_registered(spec: Spec, role: int, name: str) -> LaneFunction:
     """In a prover's seat, the dishonest prover of that name; in another, the registered player who shares it."""
     if spec.roles[role].seat == "prover":
-        return _arguing(spec, role, [_proof(spec, name).dishonest[name]])
+        assert spec.proof is not None, "found among the proof's provers"
+        return _arguing(spec, role, [spec.proof.dishonest[name]])
     if name not in agents:
         raise ValueError(f"agent {name!r} is a prover: it cannot play {spec.roles[role].name!r}")
     return agents[name].build(spec, role)
 
 
-def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFunction:
-    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn for each game, does."""
-    honest, rows = _proof(spec, "prover").honest, spec.row_of(role)
-    slots, once = spec.slot[rows], bool((rows >= 0).sum() <= 1)
+def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction], always_honest: bool = False) -> LaneFunction:
+    """Prove the side argued where it is true; where it is false, one of the dishonest provers, drawn for each game, does.
+
+    A false side that the proof cannot prove is argued by saying anything, so that nothing is proved.
+    """
+    proof, rules, rows = spec.proof, spec.rules, spec.row_of(role)
+    slots, own = spec.slot[rows], _own(spec, rows)
+    tell = _tell_nothing if rules.tell is None else rules.tell
+    if proof is None:
+        if _missing(spec, role):
+            raise ValueError(f"no textbook player of {spec.label} says {_missing(spec, role)}, as {spec.roles[role].name!r} has to")
+
+        @lane
+        def say(s: Any, tables: Any, out: Any) -> None:
+            tell(s, tables, role, slots[s.turn], 1 if always_honest or s.side[role] == s.truth else 0, out)
+
+        return say
+    withholding = np.array([spec.rows[row].kind == "message" for row in rows])  # challenges are answers to the other side
+    proves = np.array([answer in proof.proves for answer in range(spec.task.answers)])
+    once = bool(((rows >= 0) & ~own).sum() <= 1)
+    honest, anything = proof.honest, _random(spec, role)
     count, cheat = len(dishonest), one_of(dishonest)
 
     @lane
     def act(s: Any, tables: Any, out: Any) -> None:
         side, slot = s.side[role], slots[s.turn]
-        if count == 0 or side == s.truth:
+        truthful = count == 0 or side == s.truth
+        if own[s.turn]:
+            tell(s, tables, role, slot, 1 if truthful else 0, out)
+        elif truthful:
             honest(s, tables, side, slot, out)
+        elif withholding[s.turn] and not proves[side]:
+            anything(s, tables, out)
         else:
             k = np.int64(0)
             if count > 1 and once:
@@ -147,6 +168,17 @@ def _arguing(spec: Spec, role: int, dishonest: list[LaneFunction]) -> LaneFuncti
             cheat(k, s, tables, side, slot, out)
 
     return act
+
+
+def _own(spec: Spec, rows: Any) -> Any:
+    """At which turns a role speaks in a kind that is the protocol's own."""
+    kinds = spec.protocol.kinds(spec.task, spec.proof)
+    return np.array([row >= 0 and spec.rows[row].kind in kinds for row in rows])
+
+
+@lane
+def _tell_nothing(s: Any, tables: Any, role: Any, slot: Any, honest: Any, out: Any) -> None:
+    pass
 
 
 def one_of(functions: list[LaneFunction]) -> LaneFunction:
@@ -185,19 +217,37 @@ def _random(spec: Spec, role: int) -> LaneFunction:
 
 
 def _reference(spec: Spec, role: int) -> LaneFunction:
-    proof, rows = _proof(spec, "reference"), spec.row_of(role)
-    if _unasked(spec, role):
-        raise ValueError(f"agent 'reference': proof {spec.proof_name!r} cannot say {sorted(_unasked(spec, role))}")
-    slots, check, ask = spec.slot[rows], proof.check, _ask_nothing if proof.ask is None else proof.ask
+    proof, rules, rows = spec.proof, spec.rules, spec.row_of(role)
+    if _missing(spec, role):
+        raise ValueError(f"agent 'reference': no reference verifier of {spec.label} says {_missing(spec, role)}")
+    slots, own = spec.slot[rows], _own(spec, rows)
+    tell = _tell_nothing if rules.tell is None else rules.tell
+    ask = _ask_nothing if proof is None or proof.ask is None else proof.ask
+    check = rules.check if rules.check is not None else _from_the_start(proof)
 
     @lane
     def act(s: Any, tables: Any, out: Any) -> None:
         if slots[s.turn] < 0:
             out[0] = check(s, tables)
+        elif own[s.turn]:
+            tell(s, tables, role, slots[s.turn], 1, out)
         else:
             ask(s, tables, slots[s.turn], out)
 
     return act
+
+
+def _from_the_start(proof: Proof | None) -> LaneFunction:
+    """The proof's own check, of a script said from slot 0 on; what is not there is never called."""
+    if proof is None:
+        return _tell_nothing
+    check = proof.check
+
+    @lane
+    def verdict(s: Any, tables: Any) -> Any:
+        return check(s, tables, 0)
+
+    return verdict
 
 
 @lane
@@ -206,13 +256,17 @@ def _ask_nothing(s: Any, tables: Any, slot: Any, out: Any) -> None:
 
 
 def _cheating(spec: Spec, role: int) -> LaneFunction:
-    return _arguing(spec, role, list(_proof(spec, "dishonest").dishonest.values()))
+    return _arguing(spec, role, [] if spec.proof is None else list(spec.proof.dishonest.values()))
+
+
+def _truthful(spec: Spec, role: int) -> LaneFunction:
+    return _arguing(spec, role, [], always_honest=True)
 
 
 for _agent in (
-    LaneAgent("honest", lambda spec, role: _arguing(spec, role, []), "the textbook prover, whatever the truth"),
+    LaneAgent("honest", _truthful, "the textbook prover, whatever the truth"),
     LaneAgent("dishonest", _cheating, "honest where the claim argued is true, else one of the dishonest provers, drawn"),
     LaneAgent("random", _random, "any symbols, uniformly; plays any role"),
-    LaneAgent("reference", _reference, "the proof's own verifier: its questions and its check"),
+    LaneAgent("reference", _reference, "the reference verifier: its questions and its check"),
 ):
     agents.register(_agent.name)(_agent)

@@ -23,10 +23,10 @@ def chain_proofs(steps: int, states: int, apply: LaneFunction, undo: LaneFunctio
         return (state + 1 + draw(s, states - 1)) % states
 
     @lane
-    def check(s: Any, tables: Any) -> Any:
+    def check(s: Any, tables: Any, first: Any) -> Any:
         state = np.int64(s.start)
         for j in range(steps):
-            said = np.int64(s.said[0, j]) if j < steps - 1 else np.int64(s.claim)
+            said = np.int64(s.said[first, j]) if j < steps - 1 else np.int64(s.claim)
             if apply(s, tables, j, state) != said:
                 return 0
             state = said
@@ -127,7 +127,7 @@ def _bisection(steps: int, states: int, apply: LaneFunction, undo: LaneFunction)
         return state
 
     @lane
-    def check(s: Any, tables: Any) -> Any:
+    def check(s: Any, tables: Any, first: Any) -> Any:
         low, _, low_slot, high_slot = interval(s, steps, last)
         before = np.int64(s.start) if low_slot < 0 else np.int64(s.said[low_slot, 0])
         after = np.int64(s.claim) if high_slot < 0 else np.int64(s.said[high_slot, 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pvg.field import Field, Seat
 from pvg.lane import LaneFunction, lane
@@ -20,12 +20,14 @@ class Role:
     """A player: its name, its seat, and what of the game's own state it sees beside the fields its seat may see.
 
     minimum: its least reward in a whole game; whoever says something illegal gets it.
+    beside: another seat whose fields it sees too.
     """
 
     name: str
     seat: Seat
     minimum: float
     sees: tuple[Literal["side", "speaker", "truth"], ...] = ()
+    beside: Seat | None = None
 
 
 @dataclass(frozen=True)
@@ -53,41 +55,53 @@ class ProtocolRules:
     """The compiled side of a protocol. Lane functions take the lane `s` and the task's `tables`.
 
     deal(s, tables): after the statement is dealt: sets `s.side[role]` (the answer a role argues), `s.speaker`, the
-        protocol's own fields.
+        protocol's own fields; may set `s.turn`, where the game starts (0 otherwise).
     after(s, tables): the next turn; a turn past the table's last, or a negative one, ends the game. `s.turn` is still
         the turn just played.
     pay(s, tables, reward): adds to `reward[role]`, zero before each turn; `s.turn` is the next turn, negative when the
         game is over.
+
+    And its reference players, where a proof alone does not make them:
+    tell(s, tables, role, slot, honest, out): what a role says in a kind of utterance that is the protocol's own; honest: 1,
+        or 0 for who argues what is false.
+    check(s, tables): the reference verifier's verdict at turn `s.turn`, from what the verifier sees alone; None: the proof's.
     """
 
     deal: LaneFunction
     pay: LaneFunction
     after: LaneFunction
+    tell: LaneFunction | None = None
+    check: LaneFunction | None = None
 
 
 class Protocol(ABC):
-    """Who speaks when, who hears it, and what each side is paid."""
+    """Who speaks when, who hears it, and what each side is paid.
+
+    complexity: the class of problems that have such proofs, where it is known.
+    """
 
     roles: tuple[Role, ...]
     table: tuple[Row, ...] = ()
-    fields: tuple[Field, ...] = ()
-    kinds: Mapping[str, tuple[Field, ...]] = {}
+    complexity: ClassVar[str] = ""
 
     @abstractmethod
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
         """Make the lane functions."""
 
-    @property
-    def proofless(self) -> bool:
-        """Whether the protocol needs nothing of a proof."""
-        return bool(self.table) and not self._asks_of_proofs()
+    def kinds(self, task: Task, proof: Proof | None) -> Mapping[str, tuple[Field, ...]]:
+        """The kinds of utterance that are its own, and the Fields each is made of."""
+        return {}
+
+    def fields(self, task: Task, proof: Proof | None) -> tuple[Field, ...]:
+        """What it keeps in a lane beside what every game keeps."""
+        return ()
 
     def rows(self, task: Task, proof: Proof | None) -> tuple[Row, ...]:
-        """The table for a task's proof; ValueError says why the proof does not fit.
+        """The table for a task's proof, or without one for a protocol that needs none; ValueError says why it does not fit.
 
         By default the protocol's own `table`, for proofs that have every kind of utterance in it.
         """
-        missing = self._asks_of_proofs() - set(proof.kinds if proof else {})
+        missing = {row.kind for row in self.table} - {VERDICT, *self.kinds(task, proof), *(proof.kinds if proof else ())}
         if missing:
             raise ValueError(f"it needs utterances {sorted(missing)}")
         return self.table
@@ -95,9 +109,6 @@ class Protocol(ABC):
     def horizon(self, turns: int) -> int:
         """The most steps a game of a table of `turns` turns can take; by default each once."""
         return turns
-
-    def _asks_of_proofs(self) -> set[str]:
-        return {row.kind for row in self.table} - {VERDICT} - set(self.kinds)
 
 
 def script_rows(proof: Proof, speakers: Mapping[str, str], roles: tuple[Role, ...]) -> tuple[Row, ...]:

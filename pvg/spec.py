@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -115,7 +115,8 @@ class Spec:
     @property
     def fields(self) -> tuple[Field, ...]:
         """All fields a lane keeps beside what every game keeps."""
-        return (*self.task.fields, *(self.proof.fields if self.proof else ()), *self.protocol.fields)
+        proof = self.proof
+        return (*self.task.fields, *(proof.fields if proof else ()), *self.protocol.fields(self.task, proof))
 
     # The table as arrays, a row of the table per entry.
 
@@ -132,11 +133,12 @@ class Spec:
         """The fields an utterance of a row is made of."""
         if row.kind == VERDICT:
             return (Field("verdict", self.task.answers + 1),)
-        own = self.protocol.kinds.get(row.kind)
-        if own is not None:
-            return own
-        assert self.proof is not None, "resolve() checks that the proof has every kind"
-        return self.proof.kinds[row.kind]
+        return self.kinds[row.kind]
+
+    @cached_property
+    def kinds(self) -> Mapping[str, tuple[Field, ...]]:
+        """The kinds of utterance but the verdict: the proof's, and the protocol's own."""
+        return {**(self.proof.kinds if self.proof else {}), **self.protocol.kinds(self.task, self.proof)}
 
     @cached_property
     def turns(self) -> int:
@@ -254,6 +256,7 @@ class Spec:
     @cache  # noqa: B019  specs are few and live as long as the process
     def view(self, role: int) -> View:
         me = self.roles[role]
+        seats = {me.seat, me.beside}
         columns: list[Column] = []
 
         def add(f: Field, shift: int, origin: Origin, row: Row | None = None, offset: int = 0) -> None:
@@ -268,18 +271,18 @@ class Spec:
             ("claim", self.task.claim),
             ("private", self.task.private),
             ("proof", self.proof.fields if self.proof else ()),
-            ("protocol", self.protocol.fields),
+            ("protocol", self.protocol.fields(self.task, self.proof)),
         ]
         for origin, fields in groups:
             for f in fields:
-                if me.seat in f.seen_by:
+                if seats & {*f.seen_by}:
                     add(f, int(f.blank), origin)
         heard = {row.slot: row for row in self.rows[::-1] if row.slot is not None and me.name in (*row.speakers, *row.hearers)}
         names = [part.name for row in heard.values() for part in self.parts(row)] + [column.field.name for column in columns]
         for slot in sorted(heard):
             offset = 0
             for part in self.parts(heard[slot]):
-                if me.seat in part.seen_by:
+                if seats & {*part.seen_by}:
                     alone = names.count(part.name) == 1
                     add(part if alone else replace(part, name=f"{part.name}_{slot}"), 1, "said", heard[slot], offset)
                 offset += part.size
@@ -297,14 +300,14 @@ def resolve(task: Task, protocol: Protocol, proof: str | None = None, split: Spl
     if split not in BUCKETS:
         raise unknown("split", split, [s for s in BUCKETS if s], "'train', 'validation', 'test' or None: that")
     _names(task, proof)
-    spec = Spec(task, protocol, None if protocol.proofless else _fitting(task, protocol, proof), split)
+    spec = Spec(task, protocol, None if _fits(task, protocol, None) else _fitting(task, protocol, proof), split)
     _check(spec)
     return spec
 
 
 def default_protocol(task: Task, proof: str | None = None) -> Protocol:
     """What a task is played under unless told otherwise: the first of DEFAULTS that fits a proof of it, its first proof first."""
-    for name in _names(task, proof):
+    for name in _names(task, proof) or (None,):
         for candidate in DEFAULTS:
             try:
                 resolve(task, protocols[candidate](), name)
@@ -316,7 +319,7 @@ def default_protocol(task: Task, proof: str | None = None) -> Protocol:
 
 def played(task: Task) -> Iterator[Spec]:
     """The task with each of its proofs, under the protocol that plays it unless told otherwise."""
-    for proof in task.rules.proofs:
+    for proof in (*task.rules.proofs,) or (None,):
         yield resolve(task, default_protocol(task, proof), proof)
 
 
@@ -326,6 +329,14 @@ def _names(task: Task, proof: str | None) -> tuple[str, ...]:
     if proof is not None and proof not in proofs:
         raise unknown(f"proof of {type(task).__name__}", proof, proofs, "`task.rules.proofs`")
     return tuple(proofs) if proof is None else (proof,)
+
+
+def _fits(task: Task, protocol: Protocol, proof: Proof | None) -> bool:
+    try:
+        protocol.rows(task, proof)
+    except ValueError:
+        return False
+    return True
 
 
 def _fitting(task: Task, protocol: Protocol, proof: str | None) -> str:
@@ -338,7 +349,12 @@ def _fitting(task: Task, protocol: Protocol, proof: str | None) -> str:
             reasons[name] = str(error)
         else:
             return name
-    why = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items()) or "it has no proof"
+    if not reasons:
+        try:
+            protocol.rows(task, None)
+        except ValueError as error:
+            reasons["no proof"] = str(error)
+    why = "; ".join(f"{name!r}: {reason}" for name, reason in reasons.items())
     raise ValueError(f"{type(protocol).__name__} does not fit {type(task).__name__} ({why})")
 
 

@@ -29,7 +29,8 @@ class Proof:
         challenges are those of a second prover who argues the other side, everything else is the prover's.
     honest(s, tables, side, slot, out): the textbook prover; `slot` is the row of `s.said` it fills, `out` its symbols.
     dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
-    check(s, tables): the reference verifier's verdict, from what the verifier sees alone.
+    check(s, tables, first): the reference verifier's verdict, from what the verifier sees alone; the script was said from slot
+        `first` on, which is 0 but where a protocol hears a one-message proof several times.
     ask(s, tables, slot, out): the reference verifier's question.
     fields: what the proof keeps in a lane beside the statement; evidence is blank until it is written.
     evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into the proof's fields.
@@ -40,6 +41,13 @@ class Proof:
         supremum where `exact` (attained by the last of `dishonest`), else a bound.
     path: for proofs that list a computation's states: the names of the fields that hold the first state, the states
         between, and the last. Aligned along the axis `step` with the fields of the statement that have it first.
+
+    What some protocols need beside it, where a proof has it:
+    steps, check_step(s, tables, slot, j): the message in `slot` is right if all of its steps 0..steps-1 are; 1 if step j is.
+    weigh(s, tables, answer): how much what was said speaks for an answer, as an integer; `check` gives the answer that weighs
+        most, the lowest of equals.
+    simulate(s, tables): writes into `s.said` and the proof's fields what the verifier might have seen of a whole script, knowing
+        nothing but the statement; perfect if it is distributed as what it does see where the claim is true.
     """
 
     kinds: Mapping[str, tuple[Field, ...]]
@@ -56,6 +64,10 @@ class Proof:
     soundness_error: float | None = 0.0
     exact: bool = True
     path: tuple[str, str, str] | None = None
+    steps: int = 0
+    check_step: LaneFunction | None = None
+    weigh: LaneFunction | None = None
+    simulate: LaneFunction | None = None
 
     def __str__(self) -> str:
         """Completeness and soundness error."""
@@ -68,10 +80,16 @@ class Proof:
 class TaskRules:
     """The compiled side of a task: sample(s, tables) deals a statement with its truth (and claim); proofs by name,
     first is default.
+
+    Where it is the prover who may state the claim:
+    solve(s, tables, out): writes the claim that holds, the symbols of the task's `claim` fields one after the other.
+    restate(s, tables, symbols): makes the claim the one in `symbols`, and the truth whether it holds.
     """
 
     sample: LaneFunction
     proofs: Mapping[str, Proof] = field(default_factory=dict)
+    solve: LaneFunction | None = None
+    restate: LaneFunction | None = None
 
 
 class Task(ABC):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import pickle
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,11 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pvg.agent import LaneAgent, agents, find_agent, one_of
+from pvg.agent import LaneAgent, agents, default_agent, find_agent, one_of
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.protocol import VERDICT, Protocol, protocols
-from pvg.spec import Spec, default_protocol, resolve
+from pvg.spec import Spec, default_protocol, played, resolve
 from pvg.task import Proof, Task
 from pvg.verifier import remember
 
@@ -34,10 +35,9 @@ LANES = 250  # few enough for the serial kernels alone: compiling is what takes 
 
 
 def check_task(task: Task, games: int = 4000, seed: int = 0) -> None:
-    """A task keeps its contract under every registered protocol, with every proof that fits it."""
+    """A task keeps its contract with each of its proofs, under the protocol that plays it unless told otherwise."""
     _require(pickle.loads(pickle.dumps(task)) == task, f"{task} does not survive pickling")
-    specs = list(fitting(task))
-    _require(bool(specs), f"no registered protocol fits {task}")
+    specs = list(played(task))
     for spec in specs:
         with _global_randomness_untouched(str(task)):
             _values_in_range(spec, games, seed)
@@ -45,11 +45,10 @@ def check_task(task: Task, games: int = 4000, seed: int = 0) -> None:
             _seeds_share_no_game(spec, seed)
     _text_round_trip(specs[0], seed)
     for spec in specs:
-        if spec.proof is not None:
-            _no_secret_is_visible(spec, seed)
-            if not _asked(spec) or spec.proof.ask is not None:
-                _stated_numbers_hold(spec, spec.proof, games, seed)
-                _reference_decides_on_what_it_sees(spec, seed)
+        _no_secret_is_visible(spec, seed)
+        if spec.proof is not None and (not _asked(spec) or spec.proof.ask is not None):
+            _stated_numbers_hold(spec, spec.proof, games, seed)
+        _reference_decides_on_what_it_sees(spec, seed)
 
 
 def check_numbers(
@@ -81,6 +80,8 @@ def check_protocol(protocol: Protocol, task: Task, seed: int = 0) -> None:
         _finished_and_held_lanes_are_inert(spec, seed)
         _illegal_symbols_forfeit(spec, seed)
         _nothing_is_heard_before_its_time(spec, seed)
+        _no_secret_is_visible(spec, seed)
+        _reference_decides_on_what_it_sees(spec, seed)
         _same_game_at_any_batch_size(spec, seed)
 
 
@@ -102,7 +103,7 @@ def fitting(task: Task) -> Iterator[Spec]:
     """The task under each registered protocol, with each proof that fits it."""
     found: dict[Spec, None] = {}
     for name in protocols:
-        for proof in task.rules.proofs:
+        for proof in (*task.rules.proofs, None):
             try:
                 found[resolve(task, protocols[name](), proof)] = None
             except ValueError:
@@ -225,8 +226,11 @@ def _agrees(spec: Spec, proof: Proof, number: int, prover: str, accepted: int, n
 
 
 def _each(spec: Spec, role: int) -> Any:
-    assert spec.proof is not None
-    honest, slots = spec.proof.honest, spec.slot[spec.row_of(role)]
+    rows = spec.row_of(role)
+    own = [spec.rows[row].kind in spec.protocol.kinds(spec.task, spec.proof) for row in rows[rows >= 0]]
+    if spec.proof is None or any(own):
+        return agents["dishonest"].build(spec, role)
+    honest, slots = spec.proof.honest, spec.slot[rows]
     count, cheat = len(spec.proof.dishonest), one_of(list(spec.proof.dishonest.values()))
 
     @lane
@@ -253,10 +257,12 @@ EACH_IN_TURN = LaneAgent("each_in_turn", _each, "honest where the side argued is
 def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
     """The reference verifier decides the same in a record that holds its observation and nothing else."""
     deciding = {(row.turn, name) for row in spec.rows if row.kind == VERDICT for name in row.speakers}
-    if len(deciding) > 1:
+    if not deciding:
         return
-    turn, name = deciding.pop()
+    turn, name = max(deciding)
     me = spec.role_index(name)
+    if default_agent(spec, me).name != "reference":
+        return
     game, blank = Game(spec, LANES, seed=seed), Game(spec, LANES, seed=seed)
     game.play(in_turn(game))
     remember(blank, game.observe(me))
@@ -265,7 +271,8 @@ def _reference_decides_on_what_it_sees(spec: Spec, seed: int) -> None:
     blank.field("elapsed").copy_(game.field("elapsed") - 1)
     blank.field("turn").fill_(turn)
     blank.speak(tuple(agents["reference"] if i == me else None for i in range(len(spec.roles))))
-    same = torch.equal(blank.actions[:, me, 0].to(torch.int8), game.field("verdict"))
+    last = game.field("elapsed") == game.field("elapsed").max()  # who decided earlier decided at another turn
+    same = torch.equal(blank.actions[last, me, 0].to(torch.int8), game.field("verdict")[last])
     _require(same, f"{spec.task}, proof {spec.proof_name!r}: `check` reads what the verifier does not see")
 
 
@@ -273,11 +280,11 @@ def _no_secret_is_visible(spec: Spec, seed: int) -> None:
     """No integer hidden from a seat stands, under whatever names, in a column of anything that seat sees at any turn."""
     game = Game(spec, LANES, seed=seed)
     cast = tuple(agents["random"] for _ in spec.roles)
-    seen: dict[str, list[NDArray[Any]]] = {"prover": [], "verifier": []}
+    seen: dict[frozenset[Any], list[NDArray[Any]]] = defaultdict(list)
     for _ in range(spec.horizon):
         for i, role in enumerate(spec.roles):
-            if role.seat in seen:
-                seen[role.seat].append(game.observe(i).packed.numpy())
+            if role.seat != "nature":
+                seen[frozenset({role.seat, role.beside} - {None})].append(game.observe(i).packed.numpy())
         game.speak(cast)
         game.step()
     held = [(f, game.field(f.name).reshape(LANES, -1).numpy()) for f in spec.fields]
@@ -285,12 +292,13 @@ def _no_secret_is_visible(spec: Spec, seed: int) -> None:
         parts = spec.parts(row) if row.slot is not None else ()
         ends = np.cumsum([part.size for part in parts])
         held += [(f, game.field("said")[:, row.slot, end - f.size : end].numpy()) for f, end in zip(parts, ends, strict=True)]
-    for seat, packed in seen.items():
+    for seats, packed in seen.items():
         columns = {_pattern(column) for part in packed for column in part.T}
         for f, values in held:
             shown = any(len(np.unique(column)) > 1 and _pattern(column) in columns for column in values.T)
-            visible = seat not in f.seen_by and shown
-            _require(not visible, f"{spec.task}, proof {spec.proof_name!r}: a {seat} sees {f.name!r}, which is hidden from it")
+            visible = not seats & {*f.seen_by} and shown
+            who = "/".join(sorted(seats))
+            _require(not visible, f"{spec.task}, proof {spec.proof_name!r}: a {who} sees {f.name!r}, which is hidden from it")
 
 
 def _pattern(column: NDArray[Any]) -> bytes:

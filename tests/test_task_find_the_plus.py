@@ -35,7 +35,7 @@ class ThreeInARow(FindThePlus):
 
     def build(self) -> TaskRules:
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             return 1 if s.window[1, 0] == s.window[1, 1] and s.window[1, 1] == s.window[1, 2] else 0
 
         rules = super().build()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +39,11 @@ class Bit(Task):
             out[0] = 1 - s.bit
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
-            return min(np.int64(s.said[0, 0]), 1)
+        def check(s: Any, tables: Any, first: Any) -> Any:
+            return min(np.int64(s.said[first, 0]), 1)
 
         kinds = {"message": (Field("word", 3),)}
-        return TaskRules(sample, {"word": Proof(kinds, honest, {"opposite": opposite}, check, soundness_error=1.0)})
+        return TaskRules(sample, {"word": Proof(kinds, honest, {"opposite": opposite}, check, proves=(0, 1), soundness_error=1.0)})
 
     def render(self, values: Values) -> str:
         return f"the bit is {int(values['bit'])}"
@@ -85,7 +85,7 @@ class Different(Task):
             out[0] = v if draw(s, 2) == 0 else 5 - v
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             return 1 if s.said[1, 0] == s.coin else 0
 
         kinds = {"question": (Field("challenge", 5),), "message": (Field("guess", 2, kind="bit"),)}
@@ -130,8 +130,8 @@ class Lookup(Task):
             s.cell = tables.cells[s.row, s.said[slot, 0]]
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
-            return 1 if s.said[0, 0] == 2 and s.cell == 1 else 0
+        def check(s: Any, tables: Any, first: Any) -> Any:
+            return 1 if s.said[first, 0] == 2 and s.cell == 1 else 0
 
         kinds = {"message": (Field("column", 3),)}
         cell = Field("cell", 2, kind="bit", seen_by=("verifier",), blank=True)
@@ -244,13 +244,15 @@ class HiddenSlot(Protocol):
     """Both write a word at once; the verifier hears the first's only from turn 2 on, and guesses it before and after."""
 
     roles = (PROVER, Role("rival", "prover", -1.0), VERIFIER)
-    kinds: ClassVar = {"guess": (Field("guess", 3),)}
     table = (
         Row(0, ("prover",), "message", 0, ("verifier",), revealed=2),
         Row(0, ("rival",), "message", 1, ("verifier",)),
         Row(1, ("verifier",), "guess", 2),
         Row(2, ("verifier",), "guess", 3),
     )
+
+    def kinds(self, task: Task, proof: Proof | None) -> dict[str, tuple[Field, ...]]:
+        return {"guess": (Field("guess", 3),)}
 
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
         @lane

@@ -136,11 +136,11 @@ class BugHunt(Task):
         @lane
         def evidence(s: Any, tables: Any, slot: Any) -> None:
             for p in range(2):
-                state, _ = run(s, p, np.int64(s.said[0, 0]))
+                state, _ = run(s, p, np.int64(s.said[slot, 0]))
                 s.output[p] = read(state, 0)
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             return 1 if s.output[0] != s.output[1] else 0
 
         proof = Proof(

@@ -114,9 +114,9 @@ class Coloring(Task):
                 out[v] = best
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for e in range(edges):
-                if s.said[0, np.int64(s.edge[e, 0])] == s.said[0, np.int64(s.edge[e, 1])]:
+                if s.said[first, np.int64(s.edge[e, 0])] == s.said[first, np.int64(s.edge[e, 1])]:
                     return 0
             return 1
 
@@ -131,7 +131,7 @@ class Coloring(Task):
                     s.opened[slot // 2, i] = s.said[slot - 1, np.int64(s.edge[np.int64(s.said[slot, 0]), i])]
 
         @lane
-        def check_opened(s: Any, tables: Any) -> Any:
+        def check_opened(s: Any, tables: Any, first: Any) -> Any:
             for k in range(rounds):
                 if s.opened[k, 0] == s.opened[k, 1]:
                     return 0

@@ -218,19 +218,19 @@ class Connectivity(Task):
                 fewest_crossing_edges(s, out)
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             source, target = np.int64(s.source), np.int64(s.target)
             if s.claim == 0:
                 for i in range(n):
                     for j in range(n):
-                        if s.adjacency[i, j] == 1 and s.said[0, half + i] != s.said[0, half + j]:
+                        if s.adjacency[i, j] == 1 and s.said[first, half + i] != s.said[first, half + j]:
                             return 0
-                return 1 if s.said[0, half + source] == 1 and s.said[0, half + target] == 0 else 0
+                return 1 if s.said[first, half + source] == 1 and s.said[first, half + target] == 0 else 0
             v = source
-            if s.said[0, 0] != v:
+            if s.said[first, 0] != v:
                 return 0
             for k in range(1, half):
-                w = np.int64(s.said[0, k])
+                w = np.int64(s.said[first, k])
                 if v == target:
                     if w != n:
                         return 0

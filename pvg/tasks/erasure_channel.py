@@ -84,7 +84,7 @@ class ErasureChannel(Task):
                 s.delivered[j] = 2 if symbol == 1 and s.bit == 0 and draw(s, of) < erased else symbol
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for j in range(length):
                 if s.delivered[j] != 1:
                     return 0

@@ -146,7 +146,7 @@ class FindThePlus(Task):
                     s.window[i, j] = s.image[row, column] if inside else colours
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for k in range(5):
                 if s.window[1 + PLUS[k][0], 1 + PLUS[k][1]] != s.window[1, 1]:
                     return 0

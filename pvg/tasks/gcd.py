@@ -177,10 +177,10 @@ class GCD(Task):
             say(out, z0, z1)
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             x0, x1, y = read(s.x0, 0), read(s.x1, 0), read(s.claim, 0)
-            z0, z1 = read(s.said[0], 1), read(s.said[0], 2 + digits)
-            minus0, minus1 = s.said[0, 0] == 1, s.said[0, 1 + digits] == 1
+            z0, z1 = read(s.said[first], 1), read(s.said[first], 2 + digits)
+            minus0, minus1 = s.said[first, 0] == 1, s.said[first, 1 + digits] == 1
             if y < 1 or x0 % y != 0 or x1 % y != 0 or (minus0 and z0 == 0) or (minus1 and z1 == 0):
                 return 0
             return 1 if y == (-z0 if minus0 else z0) * x0 + (-z1 if minus1 else z1) * x1 else 0

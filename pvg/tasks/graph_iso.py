@@ -48,12 +48,12 @@ class GraphIso(GraphPair):
             deal(s, tables, s.truth)
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             used = np.int64(0)
             for i in range(n):
-                used |= np.int64(1) << s.said[0, i]
+                used |= np.int64(1) << s.said[first, i]
                 for j in range(i):
-                    if s.first[i, j] != s.second[s.said[0, i], s.said[0, j]]:
+                    if s.first[i, j] != s.second[s.said[first, i], s.said[first, j]]:
                         return 0
             return 1 if used == (1 << n) - 1 else 0
 
@@ -118,7 +118,7 @@ class GraphIso(GraphPair):
             return True
 
         @lane
-        def check_answers(s: Any, tables: Any) -> Any:
+        def check_answers(s: Any, tables: Any, first: Any) -> Any:
             for slot in range(1, 2 * rounds, 2):
                 if not kept(s, slot, s.said[slot, 0]):
                     return 0

@@ -59,7 +59,7 @@ class GraphNonIso(GraphPair):
                     s.challenge[slot // 2, image(names, i), image(names, j)] = bit
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for slot in range(0, 2 * rounds, 2):
                 if s.said[slot, 0] != s.said[slot + 1, 0]:
                     return 0

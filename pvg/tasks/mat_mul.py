@@ -120,7 +120,7 @@ class MatMul(Task):
                         s.residual[q, i] = total % p
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for q in range(k):
                 for i in range(n):
                     if s.residual[q, i] != 0:

@@ -211,16 +211,16 @@ class Matching(Task):
             show_matching(out)
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             lefts = 0
             rights: Any = 0
             for i in range(n):
                 if s.claim == 1:
-                    j = np.int64(s.said[0, i])
+                    j = np.int64(s.said[first, i])
                     if j == n or s.adjacency[i, j] == 0 or rights >> j & 1:
                         return 0
                     rights |= 1 << j
-                elif s.said[0, n + i] == 1:
+                elif s.said[first, n + i] == 1:
                     lefts |= 1 << i
                     rights |= neighbours(s, i)
             return 1 if s.claim == 1 or count(rights) < count(lefts) else 0

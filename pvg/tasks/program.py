@@ -189,11 +189,11 @@ class Program(Task):
             return line, Field("value", m, (states, registers), ("step", "register"), **hidden)
 
         @lane
-        def check_trace(s: Any, tables: Any) -> Any:
+        def check_trace(s: Any, tables: Any, first: Any) -> Any:
             state = start(s)
             for t in range(steps):
                 state = after(s, state)
-                if said(s, 0, t) != state:
+                if said(s, first, t) != state:
                     return 0
             return 1 if proves(s, state) else 0
 
@@ -273,7 +273,7 @@ class Program(Task):
             return state
 
         @lane
-        def check_opened(s: Any, tables: Any) -> Any:
+        def check_opened(s: Any, tables: Any, first: Any) -> Any:
             for q in range(queries):
                 end = opened(s, q, 1)
                 if after(s, opened(s, q, 0)) != end or (s.said[1, q] == steps - 1 and not proves(s, end)):
@@ -336,7 +336,7 @@ class Program(Task):
                 out[0] = 1 - out[0]
 
         @lane
-        def check_bisection(s: Any, tables: Any) -> Any:
+        def check_bisection(s: Any, tables: Any, first: Any) -> Any:
             _, _, low_slot, high_slot = interval(s, steps, len(script))
             state = after(s, start(s) if low_slot < 0 else said_one(s, low_slot, 0))
             if high_slot < 0:

@@ -138,10 +138,10 @@ class Sorting(Task):
             return 1
 
         @lane
-        def check_map(s: Any, tables: Any) -> Any:
+        def check_map(s: Any, tables: Any, first: Any) -> Any:
             used = np.int64(0)
             for i in range(n):
-                place = np.int64(s.said[0, i])
+                place = np.int64(s.said[first, i])
                 if used >> place & 1 == 1 or s.a[place] != s.claim[i]:
                     return 0
                 used |= 1 << place
@@ -192,7 +192,7 @@ class Sorting(Task):
             s.products[0], s.products[1] = of_a, of_claim
 
         @lane
-        def check_products(s: Any, tables: Any) -> Any:
+        def check_products(s: Any, tables: Any, first: Any) -> Any:
             return nondecreasing(s) if s.products[0] == s.products[1] else 0
 
         index_map = Proof(

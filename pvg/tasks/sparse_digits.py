@@ -135,13 +135,13 @@ class SparseDigits(Task):
                 s.value[j] = value_at(s, np.int64(s.said[slot, j]))
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             best, least = 0, highest
             for answer in range(answers):
                 total = np.int64(0)
                 for j in range(k):
-                    if is_new(s.said[0], j, s.said[0, j]):
-                        total += np.int64(tables.surprise[s.said[0, j], s.value[j], answer])
+                    if is_new(s.said[first], j, s.said[first, j]):
+                        total += np.int64(tables.surprise[s.said[first, j], s.value[j], answer])
                 if total < least:
                     best, least = answer, total
             return best

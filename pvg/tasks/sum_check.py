@@ -135,7 +135,7 @@ class SumCheck(Task):
             return total % p
 
         @lane
-        def check(s: Any, tables: Any) -> Any:
+        def check(s: Any, tables: Any, first: Any) -> Any:
             for i in range(v):
                 if (np.int64(s.said[2 * i, 0]) + np.int64(s.said[2 * i, 1])) % p != expected(s, tables, i):
                     return 0
