@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from rich.table import Table
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 import pvg
+from pvg import gallery
 from pvg.agent import agents, find_agent
 from pvg.agents.checkpoint import load_players
 from pvg.agents.config import TrainConfig
@@ -60,13 +62,17 @@ def list_(what: Positional[Annotated[What | None, arg(help="which of them; all i
     }
     if "tasks" in chosen:
         chosen["tasks"] = {name: {"about": about, **_proofs(name)} for name, about in chosen["tasks"].items()}
+    if "protocols" in chosen:
+        chosen["protocols"] = {name: {"about": about, **_rules(name)} for name, about in chosen["protocols"].items()}
     if "agents" in chosen:
         chosen["agents"] |= _dishonest()
     if json:
         _print_json(chosen)
         return
     for kind, lines in chosen.items():
-        console.print(_tasks(lines) if kind == "tasks" else _plain(kind, lines))
+        console.print(
+            {"tasks": _tasks, "protocols": _protocols}[kind](lines) if kind in ("tasks", "protocols") else _plain(kind, lines)
+        )
 
 
 def _plain(kind: str, lines: dict[str, str]) -> Table:
@@ -94,6 +100,33 @@ def _proofs(name: str) -> dict[str, Any]:
     for spec in played(tasks[name]()):
         proofs[spec.proof_name] = {"game": spec.label, "numbers": str(spec.proof), "bytes_per_lane": spec.bytes_per_lane}
     return {"proofs": proofs, "presets": list(tasks[name].presets)}
+
+
+def _protocols(lines: dict[str, Any]) -> Table:
+    caption = (
+        "Each table at default settings, on the task named; rows of one turn are simultaneous. docs/protocols.md has sample games."
+    )
+    shown = Table(
+        title="protocols", title_justify="left", caption=caption, caption_justify="left", show_lines=True, show_header=False
+    )
+    shown.add_column(no_wrap=True, style="bold")
+    for name, line in lines.items():
+        table = "\n".join(f"  {turn}: {who} {says}{f' -> {heard}' if heard else ''}" for turn, who, says, heard in line["table"])
+        text = f"{line['about']}\n{line['on']}:\n{table}\nPaid: {line['paid']}.\nSource: {line['source']}."
+        shown.add_row(escape(name), escape(text + (f"\nClass: {line['complexity']}." if line["complexity"] else "")))
+    return shown
+
+
+def _rules(name: str) -> dict[str, Any]:
+    """A protocol's table on the first task it plays in the gallery, who is paid for what, its class and source."""
+    text, spec = inspect.getdoc(protocols[name]) or "", gallery.shown_on(name)
+    return {
+        "on": f"{type(spec.task).__name__}, {spec.label}",
+        "table": gallery.who_says_what(spec),
+        "paid": gallery.labelled(text, "Paid"),
+        "complexity": protocols[name].complexity,
+        "source": gallery.labelled(text, "Source"),
+    }
 
 
 @app.command

@@ -1,6 +1,6 @@
-"""The gallery of tasks, docs/tasks.md, and the README's table, written from what is registered.
+"""The galleries, docs/tasks.md and docs/protocols.md, and the README's tables, written from what is registered.
 
-    python -m pvg.gallery            (in a checkout: writes both; tests hold them to what this prints)
+    python -m pvg.gallery            (in a checkout: writes all; tests hold them to what this prints)
 
 Its sample games are golden transcripts: the same seed must play the same games for ever.
 """
@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from pvg.game import Game
+from pvg.protocol import VERDICT, protocols
 from pvg.spec import Spec, played
 from pvg.task import Proof, tasks
-from pvg.testing import in_turn
+from pvg.testing import fitting, in_turn
 from pvg.transcript import transcript
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, README = ROOT / "docs" / "tasks.md", ROOT / "README.md"
+TASKS, PROTOCOLS, README = ROOT / "docs" / "tasks.md", ROOT / "docs" / "protocols.md", ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 LANES = 64  # the samples are the first true and the first false claim among so many games
-TABLE = re.compile(r"(<!-- tasks[^>]*-->\n).*?(\n<!-- end of tasks -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (tasks|protocols):[^>]*-->\n).*?(\n<!-- end of \2 -->)", re.DOTALL)
 
-HEAD = """# The tasks
+TASKS_HEAD = """# The tasks
 
 Written by `python -m pvg.gallery`; do not edit. Sizes are `gym.make("pvg/Arith-v0", modulus=7)` or `preset="hard"`. Under each
 proof stand two games of seed 0, a true claim argued honestly and a false one argued by one of the dishonest provers, with all that
@@ -35,9 +36,21 @@ is said and the evidence the game adds; hidden parts are shown too.
 """
 
 
-def page() -> str:
-    """docs/tasks.md."""
-    return "\n".join([HEAD, *(section(name) for name in tasks)])
+PROTOCOLS_HEAD = """# The protocols
+
+Written by `python -m pvg.gallery`; do not edit. `gym.make("pvg/Arith-v0", protocol="bisection")`; settings by an object, such as
+`protocol=pvg.protocols.Debate(order="simultaneous")`, or `--set order=simultaneous`. Rows of one turn are simultaneous; each
+table is at default settings. Two games of seed 0 stand under it, a true claim and a false one, played by the default agents:
+provers that are honest where what they argue is true, else dishonest, and the reference verifier.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """What each page is to hold."""
+    return {
+        TASKS: "\n".join([TASKS_HEAD, *(section(name) for name in tasks)]),
+        PROTOCOLS: "\n".join([PROTOCOLS_HEAD, *(protocol_section(name) for name in protocols)]),
+    }
 
 
 def section(name: str) -> str:
@@ -55,16 +68,68 @@ def section(name: str) -> str:
 
 
 def samples(spec: Spec) -> str:
-    """A true and a false claim with what honest and dishonest provers and the reference verifier make of them."""
+    """A true and a false claim (an answer argued, where there are more than two) with what the default agents make of them."""
     game = Game(spec, LANES, seed=0)
     game.play(in_turn(game))
     side, truth = game.field("side")[:, 0], game.field("truth")
-    shown = [int((argued_truth).nonzero()[0, 0]) for argued_truth in (side == truth, side != truth)]
+    true = side == truth if spec.proof is not None and spec.task.answers > 2 else truth == 1
+    shown = [int(wanted.nonzero()[0, 0]) for wanted in (true, ~true)]
     return "\n\n".join(transcript(game, lane) for lane in shown)
 
 
+def protocol_section(name: str) -> str:
+    """A protocol's part of its page."""
+    shown = shown_on(name)
+    fits = [f"{task} ({', '.join(found)})" if any(found := _proofs(task, name)) else task for task in tasks if _proofs(task, name)]
+    lines = [f"## {name}", "", inspect.getdoc(protocols[name]) or "", ""]
+    lines += [f"Complexity: {protocols[name].complexity}.", ""] if protocols[name].complexity else []
+    lines += [f"Plays: {', '.join(fits)}.", "", f"On {type(shown.task).__name__}, {shown.label}:", ""]
+    lines += ["| turn | who | says | heard by |", "| --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(line)} |" for line in who_says_what(shown)]
+    return "\n".join([*lines, "", "```text", samples(shown), "```", ""])
+
+
+def shown_on(name: str) -> Spec:
+    """The game a protocol is shown on: of those with the most kinds of utterance, the one of the smallest lanes."""
+    return min(
+        (spec for task in tasks for spec in fitting(tasks[task]()) if type(spec.protocol) is protocols[name]),
+        key=lambda spec: (-len({row.kind for row in spec.rows}), spec.bytes_per_lane),
+    )
+
+
+def who_says_what(spec: Spec) -> list[tuple[str, str, str, str]]:
+    """The table: turn, speaker, kind of utterance and what it is made of, hearers; rows after the twelfth are left out."""
+    lines = []
+    for row in spec.rows[:12]:
+        parts = ", ".join(f"{f.name} 0..{f.high - 1}{f' x {f.size}' if f.size > 1 else ''}" for f in spec.parts(row))
+        says = row.kind if row.kind == VERDICT else f"{row.kind}: {parts}"
+        late = "" if row.revealed is None else f" from turn {row.revealed} on"
+        lines.append((str(row.turn), " or ".join(row.speakers), says, f"{', '.join(row.hearers)}{late}"))
+    if len(spec.rows) > 12:
+        lines.append(("...", "", f"{len(spec.rows) - 13} more rows", ""))
+        last = spec.rows[-1]
+        lines.append((str(last.turn), " or ".join(last.speakers), last.kind, ", ".join(last.hearers)))
+    return lines
+
+
+def _proofs(task: str, protocol: str) -> list[str]:
+    """The proofs of a task, at default sizes, that a protocol plays; "" for one that needs none."""
+    kind = protocols[protocol]
+    return [spec.proof_name or "" for spec in fitting(tasks[task]()) if type(spec.protocol) is kind]
+
+
+def protocol_table() -> str:
+    """The README's table of protocols."""
+    lines = ["| protocol | game | who is paid | class | source |", "| --- | --- | --- | --- | --- |"]
+    for name in protocols:
+        text = inspect.getdoc(protocols[name]) or ""
+        cells = (text.splitlines()[0], labelled(text, "Paid"), protocols[name].complexity, labelled(text, "Source"))
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def table() -> str:
-    """The README's table."""
+    """The README's table of tasks."""
     rates = _result("tasks.json").get("tasks", {})
     lines = ["| task | claim | proofs: completeness, soundness error | source | steps/s |", "| --- | --- | --- | --- | --- |"]
     for name in tasks:
@@ -72,19 +137,20 @@ def table() -> str:
         text = inspect.getdoc(type(task)) or ""
         proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" for spec in played(task))
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
-        lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {source(text)} | {speed} |")
+        lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {labelled(text, 'Source')} | {speed} |")
     return "\n".join(lines)
 
 
-def source(docstring: str) -> str:
-    """What a docstring's line "Source: ..." says, up to the paragraph's end."""
-    found = re.search(r"^ *Source: (.*?)\.?$(?=\n\s*\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
+def labelled(docstring: str, label: str) -> str:
+    """What a docstring's line "Source: ..." (or another label) says, up to the next label or the paragraph's end."""
+    found = re.search(rf"^ *{label}: (.*?)\.?$(?=\n\s*\n|\n *[A-Z][a-z]+: |\Z)", docstring, re.DOTALL | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 
 def readme(text: str) -> str:
-    """The README with its table renewed."""
-    return TABLE.sub(lambda found: found[1] + table() + found[2], text)
+    """The README with its tables renewed."""
+    made = {"tasks": table, "protocols": protocol_table}
+    return TABLE.sub(lambda found: found[1] + made[found[2]]() + found[3], text)
 
 
 def _sizes(task: Any) -> str:
@@ -124,8 +190,9 @@ def _result(name: str) -> dict[str, Any]:
 def main() -> None:
     if not README.exists():
         sys.exit(f"{README}: no such file; the gallery is written in a checkout")
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
+    for page, text in pages().items():
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(text)
     README.write_text(readme(README.read_text()))
 
 

@@ -9,7 +9,7 @@ import math
 import pickle
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from pvg.game import Game
 from pvg.lane import lane
 from pvg.protocol import VERDICT, Protocol, protocols
 from pvg.spec import Spec, default_protocol, played, resolve
-from pvg.task import Proof, Task
+from pvg.task import Proof, Task, tasks
 from pvg.verifier import remember
 
 UNLIKELY = 1e-6  # a correct rate is refused this rarely
@@ -71,10 +71,10 @@ def check_numbers(
         _agrees(spec, spec.proof, number, strongest if number else "honest", *count)
 
 
-def check_protocol(protocol: Protocol, task: Task, seed: int = 0) -> None:
+def check_protocol(protocol: Protocol, task: Task, proof: str | None = None, seed: int = 0) -> None:
     """A protocol keeps its contract on a task: players that say anything at all cannot break the game."""
     _require(pickle.loads(pickle.dumps(protocol)) == protocol, f"{protocol} does not survive pickling")
-    spec = resolve(task, protocol)
+    spec = resolve(task, protocol, proof)
     with _global_randomness_untouched(str(protocol)):
         _ends_in_time_and_pays_no_less_than_the_minimum(spec, seed)
         _finished_and_held_lanes_are_inert(spec, seed)
@@ -97,6 +97,26 @@ def check_env(env_id: str, episodes: int = 5, **settings: Any) -> None:
         gymnasium_check_env(env.unwrapped, skip_render_check=True)
         env.close()
         _vector_lane_is_the_single_game(env_id, chosen, episodes)
+
+
+def covering() -> Iterator[Spec]:
+    """Every registered task with its own proofs, and every registered protocol on two tasks."""
+    every = [spec for name in tasks for spec in fitting(tasks[name]())]
+    yield from dict.fromkeys(
+        [
+            *(spec for name in tasks for spec in played(tasks[name]())),
+            *(spec for name in protocols for spec in on_two_tasks(protocols[name], every)),
+        ]
+    )
+
+
+def on_two_tasks(protocol: type[Protocol], games: Iterable[Spec]) -> list[Spec]:
+    """Of some games, those of a protocol on the two tasks of the smallest lanes."""
+    fits: dict[type[Task], Spec] = {}
+    for spec in sorted(games, key=lambda spec: spec.bytes_per_lane):
+        if type(spec.protocol) is protocol:
+            fits.setdefault(type(spec.task), spec)
+    return list(fits.values())[:2]
 
 
 def fitting(task: Task) -> Iterator[Spec]:

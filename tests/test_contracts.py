@@ -13,7 +13,7 @@ import pvg
 from pvg.protocol import Protocol, protocols
 from pvg.spec import Spec, played
 from pvg.task import Task, tasks
-from pvg.testing import check_env, check_protocol, check_task, fitting
+from pvg.testing import check_env, check_protocol, check_task, fitting, on_two_tasks
 
 TOYS: list[tuple[Task, Protocol]] = [
     (Bit(), EarlyDecision()),
@@ -21,6 +21,17 @@ TOYS: list[tuple[Task, Protocol]] = [
     (Different(), PrivateCoin()),
     (Bit(), HiddenSlot()),
 ]
+
+
+EVERY = [spec for name in tasks for spec in fitting(tasks[name]())]
+PROTOCOLS = [spec for name in protocols for spec in on_two_tasks(protocols[name], EVERY)]
+# Every seat of every proof under its own protocol, and of every protocol on one task.
+ENVS = dict.fromkeys(spec for name in tasks for spec in played(tasks[name]()))
+ENVS |= dict.fromkeys(on_two_tasks(protocols[name], EVERY)[0] for name in protocols)
+
+
+def label(spec: Spec) -> str:
+    return f"{type(spec.task).__name__}-{spec.label}".replace(", ", "-")
 
 
 for _task, _protocol in TOYS:
@@ -37,10 +48,15 @@ def test_task_keeps_its_contract(name: str) -> None:
     check_task(tasks[name]())
 
 
-@pytest.mark.parametrize("name", list(protocols))
-def test_protocol_keeps_its_contract(name: str) -> None:
-    protocol = protocols[name]()
-    check_protocol(protocol, next(spec.task for kind in tasks for spec in fitting(tasks[kind]()) if spec.protocol == protocol))
+@pytest.mark.parametrize("spec", PROTOCOLS, ids=label)
+def test_protocol_keeps_its_contract_on_two_tasks(spec: Spec) -> None:
+    check_protocol(spec.protocol, spec.task, spec.proof_name)
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize("spec", EVERY, ids=label)
+def test_protocol_keeps_its_contract_on_every_task_that_fits(spec: Spec) -> None:
+    check_protocol(spec.protocol, spec.task, spec.proof_name)
 
 
 @pytest.mark.parametrize(("task", "protocol"), TOYS, ids=lambda thing: type(thing).__name__)
@@ -48,12 +64,9 @@ def test_toy_protocol_keeps_its_contract(task: Task, protocol: Protocol) -> None
     check_protocol(protocol, task)
 
 
-GAMES = [(name, spec) for name in tasks for spec in played(tasks[name]())]
-
-
-@pytest.mark.parametrize(("name", "spec"), GAMES, ids=[f"{name}-{spec.label}" for name, spec in GAMES])
-def test_env_keeps_its_contract(name: str, spec: Spec) -> None:
-    check_env(f"pvg/{name}-v0", protocol=spec.protocol, proof=spec.proof_name)
+@pytest.mark.parametrize("spec", list(ENVS), ids=label)
+def test_env_keeps_its_contract_in_every_seat(spec: Spec) -> None:
+    check_env(f"pvg/{type(spec.task).__name__}-v0", protocol=spec.protocol, proof=spec.proof_name)
 
 
 @pytest.mark.parametrize("protocol", [protocol for _, protocol in TOYS], ids=lambda thing: type(thing).__name__)

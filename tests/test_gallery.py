@@ -8,25 +8,33 @@ import re
 import pytest
 
 from pvg import gallery
+from pvg.protocol import protocols
 from pvg.task import tasks
 
-AGAIN = "docs/tasks.md or README.md is not what `python -m pvg.gallery` writes: if that is meant, run it"
+AGAIN = "docs/tasks.md, docs/protocols.md or README.md is not what `python -m pvg.gallery` writes: if that is meant, run it"
 
 
 @pytest.mark.parametrize("name", list(tasks))
 def test_sample_games_of_a_task_are_played_as_ever(name: str) -> None:
-    known = gallery.section(name) in gallery.PAGE.read_text()
+    known = gallery.section(name) in gallery.TASKS.read_text()
     assert known, AGAIN
 
 
-def test_gallery_holds_nothing_else() -> None:
-    headings = [line for line in gallery.PAGE.read_text().splitlines() if line.startswith("## ")]
-    assert headings == [f"## pvg/{name}-v0" for name in tasks], AGAIN
+@pytest.mark.parametrize("name", list(protocols))
+def test_sample_games_of_a_protocol_are_played_as_ever(name: str) -> None:
+    known = gallery.protocol_section(name) in gallery.PROTOCOLS.read_text()
+    assert known, AGAIN
 
 
-def test_readme_table_is_current() -> None:
+def test_galleries_hold_nothing_else() -> None:
+    wanted = {gallery.TASKS: [f"## pvg/{name}-v0" for name in tasks], gallery.PROTOCOLS: [f"## {name}" for name in protocols]}
+    for page, headings in wanted.items():
+        assert [line for line in page.read_text().splitlines() if line.startswith("## ")] == headings, AGAIN
+
+
+def test_readme_tables_are_current() -> None:
     text = gallery.README.read_text()
-    assert gallery.TABLE.search(text)
+    assert [found[2] for found in gallery.TABLE.finditer(text)] == ["tasks", "protocols"]
     current = gallery.readme(text) == text
     assert current, AGAIN
 
@@ -35,7 +43,7 @@ def test_readme_table_is_current() -> None:
 def test_docstring_states_claim_sizes_and_preset(name: str) -> None:
     kind = tasks[name]
     text = " ".join((kind.__doc__ or "").split())
-    assert gallery.source(kind.__doc__ or ""), f"{name}: the docstring has a line 'Source: ...'"
+    assert gallery.labelled(kind.__doc__ or "", "Source"), f"{name}: the docstring has a line 'Source: ...'"
     assert "hard" in kind.presets
     assert "reset hard" in text, f"{name}: the docstring says what preset hard is"
     for size in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -43,3 +51,13 @@ def test_docstring_states_claim_sizes_and_preset(name: str) -> None:
         assert f"{size.name}={size.default!r}" in text, f"{name}: the docstring says the default of {size.name}"
     harder = kind.preset("hard")
     assert harder != kind()
+
+
+@pytest.mark.parametrize("name", list(protocols))
+def test_docstring_states_pay_source_and_settings(name: str) -> None:
+    kind = protocols[name]
+    text = kind.__doc__ or ""
+    assert gallery.labelled(text, "Paid"), f"{name}: the docstring has a line 'Paid: ...'"
+    assert gallery.labelled(text, "Source"), f"{name}: the docstring has a line 'Source: ...'"
+    for setting in dataclasses.fields(kind):  # type: ignore[arg-type]
+        assert f"{setting.name}:" in text, f"{name}: the docstring says what {setting.name} is"

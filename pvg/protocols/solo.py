@@ -15,7 +15,8 @@ from pvg.task import Proof, Task
 class Solo(Protocol):
     """No prover: what the verifier can do by itself, the floor every protocol is held against.
 
-    Paid: 1 if right, -1 if wrong, 0 for "don't know".
+    Paid: the verifier 1 if right, -1 if wrong, 0 for "don't know".
+    Source: the baseline without a prover, as in Hammond & Adam-Day 2024.
     """
 
     roles = (Role("verifier", "verifier", minimum=-1.0),)
