@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,41 +15,14 @@ from typing import Any
 import torch
 
 from pvg.agents.networks import Player, VerifierNetwork, build
-from pvg.protocol import protocols
-from pvg.registry import Registry
-from pvg.spec import Spec, resolve
-from pvg.task import tasks
+from pvg.description import describe as describe
+from pvg.description import rebuild as rebuild
+from pvg.spec import Spec
 from pvg.versions import versions
 
 FORMAT = "prover-verifier-games checkpoint"
 VERSION = 1
 PARTS = {"spec", "config", "players", "state", "done", "history"}
-
-
-def describe(spec: Spec) -> dict[str, Any]:
-    """A game in plain words, from which `rebuild` makes it again; ValueError where the task or protocol is not
-    registered.
-    """
-    return {
-        "task": _name(tasks, spec.task),
-        "task_parameters": _parameters(spec.task),
-        "protocol": _name(protocols, spec.protocol),
-        "protocol_parameters": _parameters(spec.protocol),
-        "proof": spec.proof_name,
-        "split": spec.split,
-    }
-
-
-def rebuild(description: Mapping[str, Any]) -> Spec:
-    """The game `describe` described."""
-    task, protocol = (
-        kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
-        for kind, settings in (
-            (tasks[description["task"]], description["task_parameters"]),
-            (protocols[description["protocol"]], description["protocol_parameters"]),
-        )
-    )
-    return resolve(task, protocol, description["proof"], description["split"])
 
 
 def save(path: Path, contents: Mapping[str, Any]) -> None:
@@ -122,17 +94,3 @@ def load_verifier(path: Path, device: str | torch.device = "cpu") -> tuple[Spec,
 
 def _refused(path: Path, reason: str) -> ValueError:
     return ValueError(f"checkpoint {path}: {reason}")
-
-
-def _name(registry: Registry[Any], thing: object) -> str:
-    for name in registry:
-        if registry[name] is type(thing):
-            return name
-    kind = type(thing).__name__
-    raise ValueError(f"{registry.kind} {kind} has no name a checkpoint could hold: register it with @{registry.kind}s.register")
-
-
-def _parameters(thing: Any) -> dict[str, Any]:
-    """The settings of a task or protocol; lists for tuples, as JSON has them."""
-    settings = asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else {}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}

@@ -41,11 +41,16 @@ def judged(task: Task) -> Spec:
     return resolve(task, InteractiveProof(asks="nature") if isinstance(protocol, InteractiveProof) else protocol)
 
 
+def judge(spec: Spec) -> str:
+    """The role in the verifier's seat."""
+    return next(role.name for role in spec.roles if role.seat == "verifier")
+
+
 def width(network: str, spec: Spec) -> int:
     """The largest width, of those that are multiples of 8, with at most PARAMETERS parameters."""
 
     def parameters(width: int) -> int:
-        return sum(weights.numel() for weights in build(network, spec, "verifier", width=width).parameters())
+        return sum(weights.numel() for weights in build(network, spec, judge(spec), width=width).parameters())
 
     return max(width for width in range(8, 264, 8) if parameters(width) <= PARAMETERS)
 
@@ -64,9 +69,9 @@ def measure(verifier: VerifierNetwork, spec: Spec, seed: int) -> dict[str, Any]:
     """Right verdicts (the likeliest answer) where the side argued is true, and where it is false."""
     game = Game(spec, GAMES, seed=seed)
     prover = next(role.name for role in spec.roles if role.seat == "prover")
-    game.advance(game.players(seat="verifier"), seat="verifier")
+    game.advance(game.players(seat=judge(spec)), seat=judge(spec))
     with torch.no_grad():
-        answers = torch.cat([verifier.log_probs(part).argmax(1) for part in game.observe("verifier").packed.split(4096)])
+        answers = torch.cat([verifier.log_probs(part).argmax(1) for part in game.observe(judge(spec)).packed.split(4096)])
     right, argued = answers == game.field("truth"), game.field("side")[:, spec.role_index(prover)] == game.field("truth")
     figures = {
         "true": proportion(right[argued], "honest"),
@@ -77,7 +82,7 @@ def measure(verifier: VerifierNetwork, spec: Spec, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="*", default=list(tasks), help="names of tasks")
+    parser.add_argument("--tasks", nargs="*", default=[name for name in tasks if tasks[name]().rules.proofs], help="names of tasks")
     parser.add_argument("--networks", nargs="*", default=list(UPDATES), choices=list(UPDATES), help="architectures")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     given = parser.parse_args()

@@ -44,9 +44,7 @@ class Seat:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
     ) -> None:
-        task = _task(task, parameters, known)
-        protocol = protocols[protocol]() if isinstance(protocol, str) else protocol or default_protocol(task, proof)
-        spec = resolve(task, protocol, proof, split)
+        spec = resolved(task, protocol, proof, split, parameters, known)
         self.index = _role(spec, role)
         self.role = spec.roles[self.index].name
         named = _named(spec, self.role, opponents)
@@ -66,9 +64,64 @@ class Seat:
 
     def bad_action(self, action: object, shape: tuple[int, ...]) -> ValueError:
         """The error for an action of the wrong type or shape; what is merely outside the alphabet is a forfeit."""
-        highest = (self.game.spec.choices(self.index) - 1).tolist()
-        allowed = f"0..{highest[0]}" if len(set(highest)) == 1 else f"0..{highest}"
-        return ValueError(f"action of {self.role}: expected integers {shape} in {allowed}, got {shown(action)}")
+        return bad_action(self.game.spec, self.index, action, shape)
+
+
+def resolved(
+    task: Task | str,
+    protocol: Protocol | str | None,
+    proof: str | None,
+    split: Split | None,
+    parameters: Mapping[str, Any],
+    known: Iterable[str],
+) -> Spec:
+    """What is played, from the words an environment takes."""
+    task = _task(task, parameters, known)
+    protocol = protocols[protocol]() if isinstance(protocol, str) else protocol or default_protocol(task, proof)
+    return resolve(task, protocol, proof, split)
+
+
+def speaks(spec: Spec, role: int) -> bool:
+    """Whether a role is a player's: nature tosses its coins itself, and some roles of a protocol may have nothing to say."""
+    return spec.roles[role].seat != "nature" and bool((spec.row_of(role) >= 0).any())
+
+
+def say(said: NDArray[np.int32], action: Any, shape: tuple[int, ...]) -> bool:
+    """Put one lane's symbols where the kernels read them, and what int32 cannot hold as -1, outside every alphabet.
+
+    Returns False, having done nothing, for what is not integers of that shape.
+    """
+    symbols = array_of(action)
+    if symbols.dtype.kind not in "iu" or symbols.shape != shape:
+        return False
+    if symbols.ndim == 0:
+        symbol = int(symbols)
+        said[0] = symbol if 0 <= symbol < 2**31 else -1
+    else:
+        said[:] = symbols
+        if (said != symbols).any():
+            said[said != symbols] = -1
+    return True
+
+
+def bad_action(spec: Spec, role: int, action: object, shape: tuple[int, ...]) -> ValueError:
+    """The error for an action of the wrong type or shape; what is merely outside the alphabet is a forfeit."""
+    highest = (spec.choices(role) - 1).tolist()
+    allowed = f"0..{highest[0]}" if len(set(highest)) == 1 else f"0..{highest}"
+    return ValueError(f"action of {spec.roles[role].name}: expected integers {shape} in {allowed}, got {shown(action)}")
+
+
+def ending(spec: Spec, truth: int, verdict: int, forfeit: int) -> dict[str, Any]:
+    """How a game ended."""
+    return {"truth": truth, "verdict": verdict, "forfeit": None if forfeit < 0 else spec.roles[forfeit].name}
+
+
+def checked_lane(options: Mapping[str, Any]) -> int:
+    """The lane that the options of a reset name, 0 by default."""
+    lane = options.get("lane", 0)
+    if not isinstance(lane, int | np.integer) or isinstance(lane, bool) or not 0 <= lane < 2**31 - 1:
+        raise ValueError(f"options['lane']={lane!r}: expected an integer in 0..{2**31 - 2}")
+    return int(lane)
 
 
 def checked_options(options: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
@@ -119,7 +172,7 @@ def _role(spec: Spec, role: str | None) -> int:
     if role is None:
         return [r.seat for r in spec.roles].index("verifier")
     index = spec.role_index(role)
-    if spec.roles[index].seat == "nature" or (spec.row_of(index) < 0).all():
+    if not speaks(spec, index):
         raise ValueError(f"role={role!r}: {'nature is no player' if spec.roles[index].seat == 'nature' else 'it never speaks'}")
     return index
 

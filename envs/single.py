@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
-from pvg.envs.seat import DEALS, Opponents, Seat, array_of, checked_options, checked_render_mode
+from pvg.envs.seat import DEALS, Opponents, Seat, checked_lane, checked_options, checked_render_mode, ending, say
 from pvg.envs.spaces import entries
 from pvg.protocol import Protocol
 from pvg.spec import Split
@@ -80,7 +80,9 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
         """Say `action` and let the others play up to the seat's next turn or the end."""
         if not self._waiting:
             raise ResetNeeded("the game is over or has not begun: call reset() first")
-        self._say(action)
+        shape = self.action_space.shape or ()
+        if not say(self._said, action, shape):
+            raise self.seat.bad_action(action, shape)
         self._go(True)
         reward, self._carried = self._carried + float(self._paid[self._role]), 0.0
         over = bool(self._turn[0] < 0)
@@ -93,26 +95,11 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
 
     def _name(self, seed: int | None, options: dict[str, Any]) -> None:
         """Deal the first game of a lane (or 0) of a seed (or the one in use, or a random one)."""
-        lane = checked_options(options, "lane").get("lane", 0)
-        if not isinstance(lane, int | np.integer) or isinstance(lane, bool) or not 0 <= lane < 2**31 - 1:
-            raise ValueError(f"options['lane']={lane!r}: expected an integer in 0..{2**31 - 2}")
+        lane = checked_lane(checked_options(options, "lane"))
         if seed is None:
             seed = int(self.np_random.integers(2**63)) if self._seed is None else self._seed
-        self.game.seed(seed, int(lane))
+        self.game.seed(seed, lane)
         self._seed = seed
-
-    def _say(self, action: Any) -> None:
-        """Put the symbols where the kernels read them; what int32 cannot hold becomes -1, outside every alphabet."""
-        symbols = array_of(action)
-        if symbols.dtype.kind not in "iu" or symbols.shape != self.action_space.shape:
-            raise self.seat.bad_action(action, self.action_space.shape or ())
-        if symbols.ndim == 0:
-            symbol = int(symbols)
-            self._said[0] = symbol if 0 <= symbol < 2**31 else -1
-        else:
-            self._said[:] = symbols
-            if (self._said != symbols).any():
-                self._said[self._said != symbols] = -1
 
     def _observation(self) -> dict[str, Any]:
         packed = np.empty(*self._packed)
@@ -120,9 +107,4 @@ class GameEnv(gymnasium.Env[dict[str, Any], Any], EzPickle):
         return entries(self._places, packed[0])
 
     def _ending(self) -> dict[str, Any]:
-        forfeit = int(self._forfeit[0])
-        return {
-            "truth": int(self._truth[0]),
-            "verdict": int(self._verdict[0]),
-            "forfeit": None if forfeit < 0 else self.game.spec.roles[forfeit].name,
-        }
+        return ending(self.game.spec, int(self._truth[0]), int(self._verdict[0]), int(self._forfeit[0]))

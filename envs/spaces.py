@@ -47,3 +47,17 @@ def action_space(spec: Spec, role: int) -> spaces.Discrete[Any] | spaces.MultiDi
     """The space of what a role says: a symbol, or one a position, each from the largest alphabet it ever has there."""
     choices = spec.choices(role)
     return spaces.Discrete(int(choices[0])) if len(choices) == 1 else spaces.MultiDiscrete(choices)
+
+
+def action_masks(spec: Spec, role: int) -> list[Any]:
+    """What a role may say at each turn, as the `mask` that its action space samples under; the last is for when it is not to
+    speak. Where a symbol would not be heard, only 0 is left.
+    """
+    choices, rows = spec.choices(role), spec.row_of(role)
+    silence = np.zeros((1, spec.width), np.int64)
+    alphabets = np.concatenate([np.where(rows[:, None] >= 0, spec.alphabet[rows], 0), silence])
+    masks = [
+        tuple((np.arange(n) < max(legal, 1)).astype(np.int8) for n, legal in zip(choices, alphabet, strict=False))
+        for alphabet in alphabets
+    ]
+    return [mask[0] for mask in masks] if len(choices) == 1 else masks

@@ -10,7 +10,7 @@ import gymnasium as _gymnasium
 from pvg import protocols, task, tasks
 from pvg.game import Game, game
 
-__all__ = ["Game", "attack", "evaluate", "game", "protocols", "tasks"]
+__all__ = ["Game", "attack", "envs", "evaluate", "game", "protocols", "tasks"]
 
 for _name in task.tasks:
     _gymnasium.register(
@@ -21,6 +21,7 @@ for _name in task.tasks:
     )
 
 if TYPE_CHECKING:
+    from pvg import envs
     from pvg.agents.attacks import best_response as attack
     from pvg.agents.evaluation import evaluate
 
@@ -28,7 +29,9 @@ _ABOVE = {"attack": ("pvg.agents.attacks", "best_response"), "evaluate": ("pvg.a
 
 
 def __getattr__(name: str) -> Any:
-    """What is measured lives above the games, and is imported when it is asked for."""
+    """What lives above the games is imported when it is asked for."""
+    if name == "envs":
+        return importlib.import_module("pvg.envs")
     if name not in _ABOVE:
         raise AttributeError(f"module 'pvg' has no attribute {name!r}")
     module, thing = _ABOVE[name]

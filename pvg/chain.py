@@ -23,14 +23,10 @@ def chain_proofs(steps: int, states: int, apply: LaneFunction, undo: LaneFunctio
         return (state + 1 + draw(s, states - 1)) % states
 
     @lane
-    def check(s: Any, tables: Any, first: Any) -> Any:
-        state = np.int64(s.start)
-        for j in range(steps):
-            said = np.int64(s.said[first, j]) if j < steps - 1 else np.int64(s.claim)
-            if apply(s, tables, j, state) != said:
-                return 0
-            state = said
-        return 1
+    def check_step(s: Any, tables: Any, slot: Any, j: Any) -> Any:
+        before = np.int64(s.said[slot, j - 1]) if j > 0 else np.int64(s.start)
+        after = np.int64(s.said[slot, j]) if j < steps - 1 else np.int64(s.claim)
+        return 1 if apply(s, tables, j, before) == after else 0
 
     @lane
     def honest(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
@@ -85,10 +81,25 @@ def chain_proofs(steps: int, states: int, apply: LaneFunction, undo: LaneFunctio
             "true_transcript": true_transcript,
             "one_wrong_step": one_wrong_step,
         },
-        check=check,
+        check=every_step(steps, check_step),
         path=("start", "partial", "claim"),
+        steps=steps,
+        check_step=check_step,
     )
     return {"transcript": transcript, "bisection": _bisection(steps, states, apply, undo)}
+
+
+def every_step(steps: int, check_step: LaneFunction) -> LaneFunction:
+    """The check of a message that is right if all of its steps are."""
+
+    @lane
+    def check(s: Any, tables: Any, first: Any) -> Any:
+        for j in range(steps):
+            if check_step(s, tables, first, j) == 0:
+                return 0
+        return 1
+
+    return check
 
 
 def rounds(steps: int) -> int:

@@ -6,11 +6,13 @@ import dataclasses
 import inspect
 import json
 import os
+import secrets
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import gymnasium
 import torch
 import tyro
 from rich.console import Console
@@ -19,16 +21,18 @@ from rich.table import Table
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 import pvg
-from pvg import gallery
-from pvg.agent import agents, find_agent
-from pvg.agents.checkpoint import load_players
+from pvg import cli_games, frozen, gallery
+from pvg.agent import Agent, agents
+from pvg.agents.attacks import seats
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import evaluate as measure
 from pvg.agents.experiment import REPORT, experiment
 from pvg.agents.networks import ProverNetwork, VerifierNetwork, networks
 from pvg.agents.report import Report, figure, table, write
 from pvg.game import checked_device
-from pvg.protocol import VERDICT, protocols
+from pvg.judging import judge_of
+from pvg.person import seat_of
+from pvg.protocol import protocols
 from pvg.registry import Registry, unknown
 from pvg.spec import Spec, default_protocol, played, resolve
 from pvg.task import tasks
@@ -48,6 +52,10 @@ Settings = Annotated[
 ]
 Protocol = Annotated[
     str | None, arg(help="who speaks when; `pvg list protocols` shows all; the one that fits the task's proof if left out")
+]
+Players = Annotated[
+    tuple[str, ...],
+    arg(metavar="ROLE=AGENT", help="who plays a role: an agent's name, or a checkpoint.pt that has a player for it"),
 ]
 Json = Annotated[bool, arg(help="print JSON instead of a table")]
 What = Literal["tasks", "protocols", "agents", "networks"]
@@ -98,7 +106,8 @@ def _proofs(name: str) -> dict[str, Any]:
     """A task's proofs at its default sizes: who plays them, their numbers, the bytes a lane takes."""
     proofs = {}
     for spec in played(tasks[name]()):
-        proofs[spec.proof_name] = {"game": spec.label, "numbers": str(spec.proof), "bytes_per_lane": spec.bytes_per_lane}
+        numbers = str(spec.proof) if spec.proof else ""
+        proofs[spec.proof_name or spec.label] = {"game": spec.label, "numbers": numbers, "bytes_per_lane": spec.bytes_per_lane}
     return {"proofs": proofs, "presets": list(tasks[name].presets)}
 
 
@@ -155,19 +164,48 @@ def train(
 @app.command
 def evaluate(
     who: Positional[Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]],
-    env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's own if left out")] = None,
+    env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's or a file's own if left out")] = None,
     protocol: Protocol = None,
     settings: Settings = (),
-    claims: Annotated[int, arg(help="false claims (and as many true ones) the report is about")] = 2000,
+    players: Players = (),
+    transcripts: Annotated[Path | None, arg(metavar="FILE.npz", help="judge these, which `pvg play --save` has written")] = None,
+    against: Annotated[str | None, arg(metavar="CHECKPOINT_OR_AGENT", help="a second judge of the same transcripts")] = None,
+    claims: Annotated[
+        int | None,
+        arg(help="false claims (and as many true ones), games, or transcripts the report is about; 2000, or the whole file"),
+    ] = None,
     seed: Annotated[int, arg(help="decides the claims")] = 0,
     device: Annotated[str, arg(help="cpu or cuda")] = "cpu",
-    out: Annotated[Path | None, arg(help="new folder for report.json and figure.png")] = None,
+    out: Annotated[Path | None, arg(help="new folder for report.json (and figure.png of an attack report)")] = None,
     json: Json = False,
 ) -> None:
-    """Measure a verifier: a trained one from its checkpoint, or a scripted one by name."""
+    """Measure a verifier: a trained one from its checkpoint, or a scripted one by name.
+
+    Where the verdict follows one prover's messages, the report is of attacks: what the verifier accepts of true claims, and of
+    false ones from each prover and from the best message there is. Of other protocols, and with --players, it is of played
+    games: how often the verdict is right, by the side argued, what is said and what is paid. With --transcripts it is of what
+    the verifier, and a second one beside it, make of games that were played before.
+    """
+    if env is None and (protocol is not None or settings):
+        raise ValueError("--protocol and --set are of an environment: name it with --env")
+    where = checked_device(device)
     asked = None if env is None else _spec(env, protocol, settings)
-    spec, verifier, prover = _verifier(who, asked, checked_device(device))
     _refuse_existing(out)
+    if transcripts is not None:
+        if players:
+            raise ValueError(f"--players {' '.join(players)}: these transcripts are played already")
+        judges = [who] if against is None else [who, against]
+        return _print(*cli_games.swapped(transcripts, judges, asked, claims, seed, where), out, json)
+    if against is not None:
+        raise ValueError(f"--against {against}: it judges the same transcripts; give them with --transcripts")
+    spec, seated = cli_games.seated(who, asked, where)
+    claims = 2000 if claims is None else claims
+    reason = _not_searched(spec)
+    if players or reason is not None:
+        taken = {spec.roles[judge_of(spec)].name: f"{who} plays that role"}
+        cast, names = cli_games.cast_of(spec, players, taken, seated, where)
+        return _print(*cli_games.played(spec, cast, names, claims, seed, where, reason), out, json)
+    verifier, prover = _verifier(who, spec, seated)
     report = measure(verifier, spec, claims=claims, seed=seed, device=device, prover=prover)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -179,73 +217,53 @@ def evaluate(
 def play(
     env_id: Positional[EnvId],
     protocol: Protocol = None,
-    role: Annotated[str, arg(help="your seat")] = "verifier",
-    opponent: Annotated[
-        str | None, arg(help="who argues with you: an agent's name; honest or not by the claim if left out")
-    ] = None,
+    role: Annotated[str | None, arg(help="your seat; the judge's if left out; `none` lets agents play them all")] = None,
+    players: Players = (),
     games: Annotated[int, arg(help="how many")] = 5,
     settings: Settings = (),
     seed: Annotated[int | None, arg(help="decides the games; a fresh one if left out")] = None,
-    out: Annotated[Path | None, arg(help="new folder for games.json: what was said, your answers and the truth")] = None,
+    save: Annotated[
+        Path | None,
+        arg(metavar="FILE.npz", help="new file for the games: statements, what was said, verdicts, truth; for `pvg evaluate`"),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Take a seat yourself: read what the prover says, judge it, and see the truth after."""
+    """Take a seat yourself, any of any protocol: read what is said, speak or judge, and see the truth after.
+
+    With `--role none` agents play every seat, a thousand games as quickly as one, and what became of them is printed.
+    """
     spec = _spec(env_id, protocol, settings)
-    cast = {} if opponent is None else {r.name: opponent for r in spec.roles if r.name != role}
-    env = gymnasium.make(env_id, task=spec.task, protocol=spec.protocol, role=role, opponents=cast, render_mode="ansi")
-    _refuse_existing(out)
-    record: list[dict[str, Any]] = []
-    for number in range(games):
-        env.reset(seed=seed if number == 0 else None)
-        paid, over = 0.0, False
-        while not over:
-            print(f"\nGame {number + 1} of {games}\n{env.render()}", file=sys.stderr if json else sys.stdout)
-            action = _ask(spec, role, env)
-            if action is None:
-                return _finish(record, out, json)
-            _, reward, over, _, _ = env.step(action)
-            paid += float(reward)
-        print(f"\n{env.render()}\nyou are paid {paid:g}", file=sys.stderr if json else sys.stdout)
-        record.append({"game": number, "transcript": str(env.render()), "paid": paid})
-    return _finish(record, out, json)
+    if save is not None:
+        frozen.refuse_existing(save)
+    seed = secrets.randbits(62) if seed is None else seed
+    seat = None if role == "none" else seat_of(spec, role)
+    taken = {} if seat is None else {spec.roles[seat].name: "that is your own seat; take another with --role, or none"}
+    cast, names = cli_games.cast_of(spec, players, taken, {}, torch.device("cpu"))
+    kept: frozen.Transcripts | None
+    found: Any
+    shown: Table | str
+    if seat is None:
+        kept, found, shown = cli_games.by_agents(spec, cast, names, games, seed)
+    else:
+        names[spec.roles[seat].name] = "person"
+        show = partial(print, file=sys.stderr if json else sys.stdout)
+        kept, found, shown = cli_games.by_person(spec, seat, cast, games, seed, show)
+    if save is not None and kept is not None:
+        frozen.save(save, dataclasses.replace(kept, provenance=frozen.about(spec, names, seed)))
+        print(f"{len(kept):,} games written to {save}", file=sys.stderr)
+    _print(found, shown, None, json)
 
 
-def _finish(record: list[dict[str, Any]], out: Path | None, as_json: bool) -> None:
-    total = sum(entry["paid"] for entry in record)
+def _print(found: Any, shown: Table | str, out: Path | None, as_json: bool) -> None:
+    """What was found, for people or as JSON, and as JSON in the folder `out`."""
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "games.json").write_text(json.dumps(record, indent=2) + "\n")
+        (out / REPORT).write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+        print(f"written to {out}", file=sys.stderr)
     if as_json:
-        _print_json(record)
+        _print_json(found)
     else:
-        print(f"\n{len(record)} games, {total:g} in all")
-
-
-def _ask(spec: Spec, role: str, env: Any) -> Any:
-    """A person's action, asked for until it can be read; None to stop."""
-    turn = int(env.unwrapped.game.field("turn")[0])
-    row = spec.rows[int(spec.row_of(spec.role_index(role))[turn])]
-    parts = spec.parts(row)
-    words = [*("reject", "accept")] if spec.task.answers == 2 else [str(a) for a in range(spec.task.answers)]
-    words.append("unsure")
-    hint = "/".join(words) if row.kind == VERDICT else f"{row.kind}, {sum(p.size for p in parts)} numbers"
-    while True:
-        try:
-            text = input(f"your {hint} (or quit): ").strip()
-        except EOFError:
-            return None
-        if text in ("quit", "q"):
-            return None
-        try:
-            if row.kind == VERDICT:
-                matches = [i for i, word in enumerate(words) if text and word.startswith(text)]
-                if not matches:
-                    raise unknown("answer", text, words, "the line above")
-                return matches[0]
-            symbols = spec.task.parse_utterance(row.kind, parts, text)
-            return symbols if len(symbols) > 1 else int(symbols[0])
-        except ValueError as error:
-            print(error)
+        console.print(shown)
 
 
 def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
@@ -273,21 +291,21 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
     return resolve(task, dataclasses.replace(chosen, **{name: value for name, value in values.items() if name not in sizes}))
 
 
-def _verifier(who: str, asked: Spec | None, device: torch.device) -> tuple[Spec, Verifier, ProverNetwork | None]:
-    """The verifier of a checkpoint (with its prover), or a scripted one."""
-    if Path(who).suffix == ".pt" or Path(who).exists():
-        spec, players = load_players(Path(who), device)
-        if asked is not None and (asked.task, asked.protocol) != (spec.task, spec.protocol):
-            raise ValueError(
-                f"checkpoint {who}: it was trained on {spec.task}, {spec.protocol}; asked for {asked.task}, {asked.protocol}"
-            )
-        provers = [player for player in players.values() if isinstance(player, ProverNetwork)]
-        verifier = next(player for player in players.values() if isinstance(player, VerifierNetwork))
-        return spec, verifier, provers[0] if provers else None
-    if asked is None:
-        raise ValueError(f"evaluate {who}: an agent needs --env, such as --env pvg/Arith-v0")
-    find_agent(who, asked)
-    return asked, ScriptedVerifier(asked, who), None
+def _verifier(who: str, spec: Spec, seated: Mapping[str, Agent]) -> tuple[Verifier, ProverNetwork | None]:
+    """The verifier among those seated, as one that judges many messages at once, and the learned prover beside it."""
+    provers = [player for player in seated.values() if isinstance(player, ProverNetwork)]
+    learned = [player for player in seated.values() if isinstance(player, VerifierNetwork)]
+    verifier = learned[0] if learned else ScriptedVerifier(spec, who, spec.roles[judge_of(spec)].name)
+    return verifier, provers[0] if provers else None
+
+
+def _not_searched(spec: Spec) -> str | None:
+    """Why no best response can be searched for; None where it can."""
+    try:
+        seats(spec)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _refuse_existing(out: Path | None) -> None:

@@ -177,6 +177,7 @@ def _bindings(spec: Spec) -> dict[str, Any]:
         "FIRST_ROW": spec.first_row, "SPEAKER": spec.speaker, "ALPHABET": spec.alphabet,
         "WIDTH": (spec.alphabet > 0).sum(axis=1),
         "SLOT": spec.slot,
+        "OF_PROOF": np.array([proof is not None and row.kind in proof.kinds for row in spec.rows]),
         "MINIMUM": np.array([role.minimum for role in spec.roles], dtype=np.float32),
         "WHOLE": spec.split is None, "BUCKET_LOW": np.uint64(low), "BUCKET_HIGH": np.uint64(high),
     }  # fmt: skip

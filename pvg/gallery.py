@@ -135,7 +135,7 @@ def table() -> str:
     for name in tasks:
         task = tasks[name]()
         text = inspect.getdoc(type(task)) or ""
-        proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" for spec in played(task))
+        proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" if spec.proof else f"`{spec.label}`" for spec in played(task))
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
         lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {labelled(text, 'Source')} | {speed} |")
     return "\n".join(lines)
@@ -166,7 +166,8 @@ def _script(spec: Spec) -> str:
 
 
 def _numbers(proof: Proof | None) -> str:
-    assert proof is not None
+    if proof is None:
+        return "There is no proof to be sent"
     if proof.completeness is None or proof.soundness_error is None:
         return "No number is claimed"
     how = "exactly" if proof.exact else "at most"

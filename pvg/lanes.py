@@ -73,7 +73,8 @@ def step_lane(s, tables, mail):
         else:
             for j in range(WIDTH[row]):
                 s.said[SLOT[row], j] = mail.act[role, j]
-            evidence(s, tables, SLOT[row])
+            if OF_PROOF[row]:
+                evidence(s, tables, SLOT[row])
     turn = after(s, tables)
     s.turn = turn if 0 <= turn < TURNS and s.elapsed < HORIZON else OVER
     pay(s, tables, mail.reward)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from numpy.typing import NDArray
+
 from pvg.field import Field, Seat
 from pvg.lane import LaneFunction, lane
 from pvg.registry import Registry
@@ -106,19 +108,24 @@ class Protocol(ABC):
             raise ValueError(f"it needs utterances {sorted(missing)}")
         return self.table
 
-    def horizon(self, turns: int) -> int:
+    def tables(self, task: Task, proof: Proof | None) -> Mapping[str, NDArray[Any]]:
+        """Read-only arrays all lanes share, beside the task's in `tables`."""
+        return {}
+
+    def horizon(self, turns: int, task: Task) -> int:
         """The most steps a game of a table of `turns` turns can take; by default each once."""
         return turns
 
 
 def script_rows(proof: Proof, speakers: Mapping[str, str], roles: tuple[Role, ...]) -> tuple[Row, ...]:
-    """A proof's script as a table: `speakers` says each kind for all to hear, then the verifier decides."""
+    """A proof's script as a table: `speakers` says each kind for all to hear, then who judges decides."""
     names = [role.name for role in roles]
+    judge = next(role.name for role in roles if role.seat == "verifier")
     rows = []
     for slot, kind in enumerate(proof.script):
         hearers = tuple(name for name in names if name != speakers[kind])
         rows.append(Row(slot, (speakers[kind],), kind, slot, hearers))
-    return (*rows, Row(len(rows), ("verifier",), VERDICT))
+    return (*rows, Row(len(rows), (judge,), VERDICT))
 
 
 @lane

@@ -16,7 +16,7 @@ from pvg.registry import unknown
 from pvg.task import Proof, Task
 
 # The protocols a task is played under unless told otherwise, in the order of preference.
-DEFAULTS = ("prover_verifier", "interactive_proof", "bisection", "consultancy")
+DEFAULTS = ("prover_verifier", "interactive_proof", "bisection", "consultancy", "multi_prover", "stochastic_debate")
 
 Split = Literal["train", "validation", "test"]
 
@@ -127,7 +127,7 @@ class Spec:
     @property
     def horizon(self) -> int:
         """The most steps a game can take."""
-        return self.protocol.horizon(self.turns)
+        return self.protocol.horizon(self.turns, self.task)
 
     def parts(self, row: Row) -> tuple[Field, ...]:
         """The fields an utterance of a row is made of."""
@@ -244,8 +244,8 @@ class Spec:
 
     @cached_property
     def tables(self) -> NDArray[Any]:
-        """The task's tables as one record."""
-        arrays = dict(self.task.tables) or {"none": np.zeros((), np.int8)}
+        """The task's tables and the protocol's as one record."""
+        arrays = {**self.task.tables, **self.protocol.tables(self.task, self.proof)} or {"none": np.zeros((), np.int8)}
         tables = np.zeros(1, np.dtype([(name, a.dtype, a.shape) for name, a in arrays.items()], align=True))
         for name, array in arrays.items():
             tables[name][0] = array

@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -26,7 +27,8 @@ class Proof:
     kinds: for each kind of utterance (message, question, challenge) the Fields it is made of. A part that one seat alone
         sees (`seen_by`) is an ideal commitment, or a private coin: bound and hidden, but for what `evidence` shows of it.
     script: the kinds in the order they are said; utterance i is row i of `s.said`. Questions are the verifier's,
-        challenges are those of a second prover who argues the other side, everything else is the prover's.
+        challenges are those of a second prover who argues the other side, a `second_message` is of a second prover who argues
+        the same side and hears nothing of the first, everything else is the prover's.
     honest(s, tables, side, slot, out): the textbook prover; `slot` is the row of `s.said` it fills, `out` its symbols.
     dishonest: provers of the same signature that argue a false side, by name, the strongest known last.
     check(s, tables, first): the reference verifier's verdict, from what the verifier sees alone; the script was said from slot
@@ -77,6 +79,41 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A computation of bits by an oracle: each bit is 1 with the probability the oracle answers; the last bit is the output.
+
+    steps: T, how many bits.
+    lipschitz: K; if every answer moves by at most e, the probability that the output is 1 moves by at most K e.
+    answers: the different answers there are.
+    oracle(s, tables, step): the index in `answers` of the probability that bit `step` is 1 given `s.bits[:step]`, where the
+        protocol keeps the bits.
+    """
+
+    steps: int
+    lipschitz: int
+    answers: tuple[Fraction, ...]
+    oracle: LaneFunction
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A statement that is true or false as the nodes below it are: the root is 0, node v has the children
+    `branching * v + 1` .. `branching * v + branching`, and the nodes `depth` levels below the root are leaves.
+
+    gate(s, tables, node, values): the value (1: true) of a node whose child j has the value in bit j of `values`.
+    holds(s, tables, node): the value of any node; the root's is the truth. Verifiers can tell it of leaves alone.
+    law(s, tables, node, value, values): the probability of a node's children's values given its own, for those who see no leaf;
+        whatever is not below the node must not change it, and the root be true with probability 1/2. None: not known.
+    """
+
+    branching: int
+    depth: int
+    gate: LaneFunction
+    holds: LaneFunction
+    law: LaneFunction | None = None
+
+
+@dataclass(frozen=True)
 class TaskRules:
     """The compiled side of a task: sample(s, tables) deals a statement with its truth (and claim); proofs by name,
     first is default.
@@ -84,12 +121,17 @@ class TaskRules:
     Where it is the prover who may state the claim:
     solve(s, tables, out): writes the claim that holds, the symbols of the task's `claim` fields one after the other.
     restate(s, tables, symbols): makes the claim the one in `symbols`, and the truth whether it holds.
+
+    machine: where the truth is whether a computation outputs 1 with probability at least 2/3, or at most 1/3.
+    tree: where the truth is that of a formula's root.
     """
 
     sample: LaneFunction
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     solve: LaneFunction | None = None
     restate: LaneFunction | None = None
+    machine: Machine | None = None
+    tree: Tree | None = None
 
 
 class Task(ABC):

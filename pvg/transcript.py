@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pvg.game import Game
+from pvg.protocol import Row
 from pvg.spec import Spec
+from pvg.task import Task
 
 
 def transcript(game: Game, lane: int = 0, role: int | None = None) -> str:
     """The statement, a line an utterance, the evidence, and once the game is over the verdict and the truth: as a role knows
-    it, or all of it.
+    it (with the answer it argues and what else it alone sees), or all of it.
     """
     over = bool(game.over[lane])
-    lines = [_statement(game, lane, None if over else role), *_said(game, lane, role), *_evidence(game, lane, role)]
+    statement = _statement(game, lane, None if over else role)
+    lines = [statement, *_own(game, lane, role), *_said(game, lane, role), *_evidence(game, lane, role)]
     return "\n".join([*(line for line in lines if line), *(_ending(game, lane) if over else [])])
 
 
@@ -33,6 +37,22 @@ def _statement(game: Game, lane: int, role: int | None) -> str:
     return ", ".join(f"{name} = {values[name].tolist()}" for name in seen) or "(the statement is hidden)"
 
 
+def _own(game: Game, lane: int, role: int | None) -> list[str]:
+    """What a role is told of the game itself, and the task's and the protocol's fields that it sees, where anything is there."""
+    if role is None:
+        return []
+    spec, lines = game.spec, []
+    for name in spec.roles[role].sees:
+        value = int(game.field(name)[lane, role] if name == "side" else game.field(name)[lane])
+        if name == "speaker":
+            lines += [f"{spec.roles[value].name} speaks"] if value >= 0 else []
+        elif value >= 0:
+            what = f"{spec.roles[role].name} argues" if name == "side" else "truth"
+            lines.append(f"{what}: {_answer(value, spec.task.answers, ('the claim is false', 'the claim is true'))}")
+    shown = {name: game.field(name)[lane].cpu().numpy() for name in _seen(spec, role, "private", "protocol") or ()}
+    return [*lines, *(f"{name} = {values.tolist()}" for name, values in shown.items() if values.max(initial=-1) >= 0)]
+
+
 def _said(game: Game, lane: int, role: int | None) -> list[str]:
     spec, lines = game.spec, []
     packed = None if role is None else game.observe(role).packed[lane].cpu().numpy()
@@ -47,8 +67,24 @@ def _said(game: Game, lane: int, role: int | None) -> list[str]:
             parts = tuple(column.field for column in columns)
             symbols = np.concatenate([packed[c.start : c.stop].astype(np.int32) - c.shift for c in columns] or [np.array([-1])])
         if symbols.min(initial=0) >= 0:
-            lines.append(f"{' or '.join(row.speakers)}: {spec.task.render_utterance(row.kind, parts, symbols)}")
+            lines.append(f"{' or '.join(row.speakers)}: {_author(spec, row).render_utterance(spec.task, row.kind, parts, symbols)}")
     return lines
+
+
+def read_utterance(spec: Spec, row: Row, text: str) -> NDArray[np.int32]:
+    """The symbols of an utterance as `transcript` writes it; ValueError says what was expected, or names the field out of range."""
+    parts = spec.parts(row)
+    symbols = np.asarray(_author(spec, row).parse_utterance(spec.task, row.kind, parts, text), dtype=np.int32)
+    places = [part for part in parts for _ in range(part.size)]
+    for symbol, part in zip(symbols.tolist(), places, strict=True):
+        if not 0 <= symbol < part.high:
+            raise ValueError(f"{part.name}: {symbol} is outside 0..{part.high - 1}")
+    return symbols
+
+
+def _author(spec: Spec, row: Row) -> type[Task]:
+    """Whose text a kind of utterance is: the task's, or plain numbers for the protocol's own kinds, which no task knows."""
+    return Task if row.kind in spec.protocol.kinds(spec.task, spec.proof) else type(spec.task)
 
 
 def _evidence(game: Game, lane: int, role: int | None) -> list[str]:

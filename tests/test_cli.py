@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from pvg.agents.checkpoint import load
 from pvg.cli import main
+from pvg.frozen import load as load_transcripts
 
 TINY = [
     "--imitation-updates",
@@ -91,6 +93,18 @@ def test_train_writes_a_report_and_evaluate_reads_the_checkpoint(pvg: Any, tmp_p
     assert again["best_response_soundness_error"] == report["best_response_soundness_error"]
     assert again["attack_success"] == report["attack_success"]
 
+    checkpoint, file = str(out / "checkpoint.pt"), str(tmp_path / "games.npz")
+    words = ("play", "pvg/Arith-v0", "--set", "operations=3", "modulus=3", "--role", "none", "--games", "50", "--save", file)
+    status, printed, _ = pvg(*words, "--players", f"prover={checkpoint}", "--json")
+    assert status == 0
+    assert json.loads(printed)["players"] == {"prover": checkpoint, "verifier": "reference"}
+    swapped = json.loads(pvg("evaluate", checkpoint, "--transcripts", file, "--against", "reference", "--json")[1])
+    assert set(swapped["judges"]) == {checkpoint, "reference"}
+    assert -2 < swapped["judges"][checkpoint]["brier_score"]["value"] < 0
+    status, _, complaint = pvg("play", "pvg/Arith-v0", "--role", "none", "--players", f"prover={checkpoint}")
+    assert status == 2
+    assert "of task Arith(operations=3, modulus=3" in complaint
+
 
 def test_out_is_never_overwritten_silently(pvg: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -118,23 +132,92 @@ def test_reference_verifier_is_complete_and_sound(pvg: Any) -> None:
 
 
 def test_a_person_judges_and_sees_the_truth_after(pvg: Any, tmp_path: Path) -> None:
-    out = tmp_path / "games"
+    file = tmp_path / "mine.npz"
     typed = "perhaps\naccept\nreject\nunsure\n"
-    status, printed, _ = pvg("play", "pvg/Arith-v0", "--games", "3", "--seed", "4", "--out", str(out), typed=typed)
+    status, printed, _ = pvg("play", "pvg/Arith-v0", "--games", "3", "--seed", "4", "--save", str(file), typed=typed)
     assert status == 0
     assert printed.count("truth: the claim is") == 3
-    assert "unknown answer 'perhaps': nearest are" in printed
+    assert "your reject/accept/unsure (or quit):\nunknown answer 'perhaps': nearest are" in printed
     assert printed.index("verdict: accept") < printed.index("truth:")
-    record = json.loads((out / "games.json").read_text())
-    assert [entry["game"] for entry in record] == [0, 1, 2]
-    assert record[2]["paid"] == 0
+    kept = load_transcripts(file)
+    assert kept.ended["verdict"].tolist() == [1, 0, 2]
+    assert kept.ended["episode"].tolist() == [1, 2, 3]
+    assert kept.returns[2].tolist() == [0, 0]
+    assert kept.provenance["players"] == {"prover": "dishonest", "verifier": "person"}
+    assert kept.provenance["seed"] == 4
 
 
 def test_a_person_may_sit_in_the_provers_seat(pvg: Any) -> None:
-    status, printed, _ = pvg("play", "pvg/Arith-v0", "--role", "prover", "--games", "1", typed="1 2\n0 0 0 0 0\n")
+    status, printed, _ = pvg("play", "pvg/Arith-v0", "--role", "prover", "--games", "1", typed="1 2\n0 0 0 0 5\n0 0 0 0 0\n")
     assert status == 0
-    assert "expected 5 whole numbers" in printed
+    assert "your message: partial 5 times 0..4 (or quit):\nmessage '1 2': expected 5 whole numbers" in printed
+    assert "partial: 5 is outside 0..4" in printed
     assert "prover: 0 0 0 0 0" in printed
+    assert "1 games," in printed
+
+
+def test_a_person_may_speak_several_times_and_leave_between(pvg: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    words = ("play", "pvg/Arith-v0", "--protocol", "bisection", "--role", "challenger", "--seed", "3", "--save", str(file))
+    status, printed, _ = pvg(*words, "--players", "prover=honest", typed="2\n0\n1\n0\n1\nquit\n")
+    assert status == 0
+    assert "your challenge: half 0..1 (or quit):\nhalf: 2 is outside 0..1" in printed
+    shown = printed[printed.index("Game 1") : printed.index("Game 2")]
+    assert shown[shown.index("challenger: 0") :].index("challenger: 1") > 0
+    assert "\n1 games," in printed
+    kept = load_transcripts(file)
+    assert kept.ended["said"][:, [1, 3, 5], 0].tolist() == [[0, 1, 0]]
+    assert kept.provenance["players"] == {"prover": "honest", "challenger": "person", "verifier": "reference"}
+
+
+def test_a_person_is_told_which_answer_to_argue(pvg: Any) -> None:
+    words = ("play", "pvg/SparseDigits-v0", "--protocol", "consultancy", "--set", "pixels=1", "--role", "consultant", "--json")
+    status, printed, shown = pvg(*words, "--games", "1", "--seed", "1", typed="3\n")
+    assert status == 0
+    assert re.search(r"consultant argues: \d", shown)
+    assert re.search(r"consultant argues: \d", json.loads(printed)[0]["transcript"])
+
+
+def test_agents_play_a_thousand_games_for_judges_to_come(pvg: Any, tmp_path: Path) -> None:
+    file = str(tmp_path / "games.npz")
+    words = ("play", "pvg/Arith-v0", "--role", "none", "--players", "prover=true_transcript", "--games", "1000", "--seed", "2")
+    status, printed, noted = pvg(*words, "--save", file, "--json")
+    assert status == 0
+    assert "1,000 games written to" in noted
+    found = json.loads(printed)
+    assert found["players"] == {"prover": "true_transcript", "verifier": "reference"}
+    assert (found["games"], found["accuracy"]["value"], found["messages"]["value"]) == (1000, 1, 1)
+    assert set(found["returns"]) == {"prover", "verifier"}
+    status, _, complaint = pvg(*words, "--save", file)
+    assert status == 2
+    assert "there is such a file already" in complaint
+
+    status, printed, _ = pvg("evaluate", "reference", "--transcripts", file, "--against", "random", "--json")
+    assert status == 0
+    swapped = json.loads(printed)
+    assert swapped["judges"]["reference"]["accuracy"]["value"] == 1
+    assert swapped["judges"]["random"]["accuracy"]["value"] == pytest.approx(1 / 3, abs=0.06)
+    assert set(swapped["paired_difference"]["accuracy"]) == FIGURE
+    assert swapped["paired_difference"]["accuracy"]["low"] > 0.6
+    assert swapped["provenance"]["players"] == found["players"]
+    shown = pvg("evaluate", "reference", "--transcripts", file, "--claims", "50")[1]
+    assert all(word in shown for word in ("accuracy", "prover argues the truth", "log score", "Brier score", "calibration"))
+    status, _, complaint = pvg("evaluate", "reference", "--transcripts", file, "--env", "pvg/Arith-v0", "--set", "modulus=7")
+    assert status == 2
+    assert "modulus=5, multiplication=False), not of Arith(operations=6, modulus=7" in complaint
+
+
+def test_a_protocol_that_no_search_fits_gets_a_report_of_its_games(pvg: Any, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    words = ("evaluate", "reference", "--env", "pvg/Arith-v0", "--protocol", "bisection", "--claims", "60")
+    status, printed, _ = pvg(*words, "--players", "challenger=honest", "--out", str(out), "--json")
+    assert status == 0
+    found = json.loads(printed)
+    assert json.loads((out / "report.json").read_text()) == found
+    assert set(found["by_side"]["challenger argues the truth"]) == FIGURE
+    assert found["players"] == {"prover": "dishonest", "challenger": "honest", "verifier": "reference"}
+    shown = " ".join(pvg(*words)[1].split())
+    assert all(word in shown for word in ("judge accuracy", "worst side", "bits a game", "No best response is searched for"))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +234,15 @@ def test_a_person_may_sit_in_the_provers_seat(pvg: Any) -> None:
         (["evaluate", "referenc", "--env", "pvg/Arith-v0"], "unknown agent 'referenc': nearest are reference"),
         (["evaluate", "reference"], "needs --env"),
         (["evaluate", "missing.pt"], "checkpoint missing.pt: there is no such file"),
+        (["evaluate", "reference", "--protocol", "bisection"], "name it with --env"),
+        (["evaluate", "reference", "--transcripts", "missing.npz"], "transcripts missing.npz: there is no such file"),
+        (["evaluate", "reference", "--env", "pvg/Arith-v0", "--against", "random"], "give them with --transcripts"),
+        (["evaluate", "reference", "--env", "pvg/Arith-v0", "--players", "verifier=random"], "reference plays that role"),
+        (["play", "pvg/Arith-v0", "--players", "verifier=random"], "that is your own seat"),
+        (["play", "pvg/Arith-v0", "--players", "prove=random"], "unknown role 'prove': nearest are prover"),
+        (["play", "pvg/Arith-v0", "--players", "random"], "expected ROLE=AGENT"),
+        (["play", "pvg/Arith-v0", "--role", "judge"], "unknown role 'judge'"),
+        (["play", "pvg/Arith-v0", "--role", "none", "--games", "0"], "games=0"),
     ],
 )
 def test_what_the_user_got_wrong_is_one_line(pvg: Any, words: list[str], complaint: str) -> None:

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvg.game import Game
 from pvg.metrics import (
     Figure,
     NonFiniteVerdict,
+    agent_score_difference,
+    always_fails,
     best_threshold,
+    brier_score,
+    by_side,
+    calibration_error,
     checked,
     clopper_pearson,
     coins,
     decide,
     difference,
+    elo,
+    log_score,
+    mean,
+    measured,
+    paired_difference,
     proportion,
+    said,
+    stated_calibration_error,
+    worst,
 )
+from pvg.protocols import Bisection
+from pvg.spec import resolve
+from pvg.tasks.arith import Arith
 
 
 @pytest.mark.parametrize("n", [1, 10, 2000])
@@ -132,3 +150,206 @@ def test_no_threshold_has_a_larger_completeness_minus_error(honest: list[float],
 
     chosen = best_threshold(torch.tensor(honest), torch.tensor(worst))
     assert gain(chosen) == pytest.approx(max(gain(k / 16) for k in range(18)))
+
+
+def test_the_log_score_is_the_logarithm_of_the_true_answers_probability_down_to_a_floor() -> None:
+    given = torch.tensor([[0.25, 0.75], [1.0, 0.0], [0.0, 1.0]])
+    assert log_score(given, torch.tensor([0, 1, 1])).tolist() == pytest.approx([math.log(0.25), math.log(1e-4), 0.0])
+
+
+def test_the_brier_score_is_minus_the_squared_distance_from_certainty() -> None:
+    assert brier_score(torch.tensor([[0.25, 0.75], [1.0, 0.0]]), torch.tensor([1, 1])).tolist() == pytest.approx([-0.125, -2.0])
+    assert brier_score(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([0])).tolist() == pytest.approx([-0.38])
+
+
+@pytest.mark.parametrize("score", [log_score, brier_score])
+def test_a_score_is_best_for_who_says_what_it_holds(score: object) -> None:
+    def expected(said: float, held: float) -> float:
+        given = torch.tensor([[1 - said, said]])
+        return sum(p * float(score(given, torch.tensor([a]))) for a, p in enumerate([1 - held, held]))  # type: ignore[operator]
+
+    for held in (0.1, 0.5, 0.8):
+        assert max(range(1, 20), key=lambda k: expected(k / 20, held)) == round(20 * held)
+
+
+@pytest.mark.parametrize("score", [log_score, brier_score])
+def test_what_is_no_distribution_is_not_scored(score: object) -> None:
+    with pytest.raises(ValueError, match=r"add up to 1, here one sum is off by 0.1"):
+        score(torch.tensor([[0.5, 0.4]]), torch.tensor([0]))  # type: ignore[operator]
+    with pytest.raises(NonFiniteVerdict):
+        score(torch.tensor([[math.nan, 1.0]]), torch.tensor([0]))  # type: ignore[operator]
+
+
+def test_calibration_error_weighs_each_bin_by_its_verdicts() -> None:
+    confidence, right = torch.tensor([0.55, 0.55, 0.95, 0.75]), torch.tensor([True, False, True, True])
+    # |1/2 - 0.55| of two, |1 - 0.95| of one, |1 - 0.75| of one
+    assert calibration_error(confidence, right) == pytest.approx((2 * 0.05 + 0.05 + 0.25) / 4)
+    assert calibration_error(confidence, right, bins=1) == pytest.approx(0.05)  # 3/4 right, 0.7 on average
+    assert calibration_error(torch.ones(3), torch.ones(3, dtype=torch.bool)) == 0
+    with pytest.raises(ValueError, match="bins=0"):
+        calibration_error(confidence, right, bins=0)
+
+
+def test_stated_confidences_are_compared_one_by_one() -> None:
+    confidence = torch.tensor([0.25] * 4 + [0.97] * 2)
+    right = torch.tensor([True, False, False, False, True, False])
+    assert stated_calibration_error(confidence, right) == pytest.approx((0 + 0.49) / 2)
+
+
+def test_a_mean_of_equal_values_is_certain_and_of_tosses_as_uncertain_as_they_are() -> None:
+    same = mean(torch.full((30,), 0.3), "same")
+    assert (same.value, same.low, same.high) == pytest.approx((0.3, 0.3, 0.3))
+    tosses = mean(torch.tensor([0.0, 1.0] * 200), "tosses")
+    assert (tosses.value, tosses.low, tosses.high) == pytest.approx((0.5, 0.5 - 1.645 * 0.025, 0.5 + 1.645 * 0.025), abs=0.006)
+    assert tosses == mean(torch.tensor([0.0, 1.0] * 200), "tosses")
+    values = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    assert mean(values, "drawn") != mean(values, "drawn", seed=1)
+
+
+def test_copies_of_a_statement_tell_no_more_than_one() -> None:
+    values = torch.rand(40, generator=torch.Generator().manual_seed(0))
+    once, copied = mean(values, "m"), mean(values.repeat(5), "m", unit=torch.arange(40).repeat(5))
+    assert (copied.value, copied.low, copied.high) == pytest.approx((once.value, once.low, once.high))
+
+
+def test_a_score_that_is_not_finite_voids_the_run() -> None:
+    with pytest.raises(NonFiniteVerdict, match="mine: a score is NaN or infinite"):
+        mean(torch.tensor([1.0, math.nan]), "mine")
+    with pytest.raises(ValueError, match="nothing to count"):
+        mean(torch.zeros(0), "mine")
+
+
+def test_pairing_takes_out_what_two_judges_share() -> None:
+    hard = torch.rand(200, generator=torch.Generator().manual_seed(1))
+    assert paired_difference(hard, hard, "same").as_dict() | {"method": ""} == {
+        "value": 0, "low": 0, "high": 0, "n": 200, "method": "",
+    }  # fmt: skip
+    better = paired_difference(hard + 0.01, hard, "a little")
+    assert (better.value, better.low, better.high) == pytest.approx((0.01, 0.01, 0.01), abs=1e-6)
+    with pytest.raises(ValueError, match="expected one shape"):
+        paired_difference(hard, hard[1:], "other")
+
+
+def test_the_agent_score_difference_is_what_the_truth_gains() -> None:
+    figure = agent_score_difference(torch.tensor([-0.1, -0.5, -1.0]), torch.tensor([True, True, False]), "asd")
+    assert figure.value == pytest.approx(-0.3 + 1.0)
+    assert figure.n == 3
+
+
+def test_the_agent_score_difference_of_a_judge_that_is_never_wrong_is_2_in_brier_scores() -> None:
+    certain, argued = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 5), torch.tensor([0, 0] * 5)
+    figure = agent_score_difference(brier_score(certain, argued), torch.tensor([True, False] * 5), "asd")
+    assert (figure.value, figure.low, figure.high) == (2, 2, 2)
+    with pytest.raises(ValueError, match="others that are false"):
+        agent_score_difference(torch.zeros(3), torch.ones(3, dtype=torch.bool), "asd")
+
+
+def test_accuracy_by_side_and_the_worst_of_them() -> None:
+    right, true = torch.tensor([True, True, True, False, False]), torch.tensor([True, True, False, False, False])
+    sides = by_side(right, true, "alice")
+    assert {name: (figure.value, figure.n) for name, figure in sides.items()} == {
+        "alice argues the truth": (1.0, 2),
+        "alice argues a falsehood": (pytest.approx(1 / 3), 3),
+    }
+    least = worst(sides)
+    assert (least.value, least.n) == (pytest.approx(1 / 3), 3)
+    assert (least.low, least.high) == clopper_pearson(1, 3)
+    assert list(by_side(right[:2], true[:2], "alice")) == ["alice argues the truth"]
+
+
+def test_a_statement_always_fails_where_no_game_on_it_was_right() -> None:
+    figure = always_fails(torch.tensor([False, False, True, False, False]), torch.tensor([7, 7, 8, 8, 9]))
+    assert (figure.value, figure.n) == (pytest.approx(2 / 3), 3)
+
+
+def test_elo_of_two_is_the_logarithm_of_their_odds() -> None:
+    first, second = elo([[0, 3], [1, 0]])
+    assert first.value == pytest.approx(200 * math.log10(3))
+    assert second.value == pytest.approx(-first.value)
+    assert (first.low, first.high) == (-math.inf, math.inf)  # one player wins all four games in a third of the tournaments
+    assert "draws without a maximum" in first.method
+    tied = elo([[0, 2.5], [1.5, 0]])
+    assert tied[0].value == pytest.approx(200 * math.log10(5 / 3))
+
+
+def test_elo_expects_as_many_wins_as_each_player_has() -> None:
+    wins = np.array([[0, 7, 5, 0], [3, 0, 6, 4], [2, 5, 0, 9], [0, 2, 3, 0]])
+    ratings = np.array([figure.value for figure in elo(wins)])
+    chance = 1 / (1 + 10 ** ((ratings - ratings[:, None]) / 400))
+    assert ((wins + wins.T) * chance).sum(1) == pytest.approx(wins.sum(1))
+    assert ratings.mean() == pytest.approx(0, abs=1e-9)
+
+
+def test_elo_rates_guards_that_only_met_attackers() -> None:
+    wins = np.zeros((4, 4))
+    wins[:2, 2:], wins[2:, :2] = [[30, 10], [20, 20]], np.array([[10, 30], [20, 20]]).T
+    figures = elo(wins)
+    assert figures[0].value - figures[1].value == pytest.approx(0, abs=30)
+    assert figures[3].value > figures[2].value
+    assert figures[0].n == 80
+
+
+def test_elo_of_a_long_tournament_is_near_and_its_bounds_hold_the_truth() -> None:
+    true = np.array([150.0, 0.0, -150.0])
+    chance = 1 / (1 + 10 ** ((true - true[:, None]) / 400))
+    wins = np.rint(2000 * chance)
+    np.fill_diagonal(wins, 0)
+    for figure, rating in zip(elo(wins), true, strict=True):
+        assert figure.value == pytest.approx(rating, abs=0.5)
+        assert figure.low < rating < figure.high
+        assert figure.high - figure.low < 25
+
+
+@pytest.mark.parametrize(
+    ("wins", "complaint"),
+    [
+        ([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]], r"players \[0, 1\] met none of the others"),
+        ([[0, 5], [0, 0]], r"players \[0\] never lost"),
+        ([[0, 1, 4], [1, 0, 4], [0, 0, 0]], r"players \[0, 1\] never lost"),
+        ([[0, math.nan], [1, 0]], "a square matrix of wins"),
+        ([[0, 1, 1], [1, 0, 1]], "a square matrix of wins"),
+    ],
+)
+def test_elo_without_a_maximum_is_refused(wins: list[list[float]], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        elo(wins)
+
+
+def test_what_is_said_counts_by_the_symbols_there_were_to_choose_from() -> None:
+    spec = resolve(Arith(operations=4, modulus=8), Bisection())  # two states of 3 bits, two halves of 1, the verdict
+    kinds = [row.kind for row in spec.rows]
+    assert kinds == ["message", "challenge", "message", "challenge", "verdict"]
+    messages, bits = said(spec, torch.tensor([[1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [2, 1, 0, 0, 1]]))
+    assert messages.tolist() == [4, 1, 3]
+    assert bits.tolist() == pytest.approx([8, 3, 7])
+
+
+def test_played_games_are_counted_by_hand() -> None:
+    game = Game(resolve(Arith(operations=4, modulus=8), Bisection()), 5)
+    with pytest.raises(ValueError, match="5 games are not over"):
+        measured(game, torch.ones(5, 5))
+    for name, values in {
+        "turn": [-1] * 5,
+        "truth": [1, 1, 0, 0, 1],
+        "verdict": [1, 0, 0, 2, -1],
+        "forfeit": [-1, -1, -1, -1, 1],
+    }.items():
+        game.field(name).copy_(torch.tensor(values))
+    game.returns.copy_(torch.tensor([[1, 0, 1], [0, 1, -1], [0, 1, 1], [0, 0, 0], [0, -1, 0]]))
+    found = measured(game, torch.tensor([[1, 1, 1, 1, 1]] * 4 + [[1, 0, 0, 0, 0]]))
+    assert found.games == 5
+    assert found.accuracy is not None
+    assert (found.accuracy.value, found.accuracy.n) == (0.5, 4)
+    assert found.unsure is not None
+    assert found.unsure.value == 0.25
+    assert {name: (figure.value, figure.n) for name, figure in found.by_side.items()} == {
+        "prover argues the truth": (0.5, 2),
+        "prover argues a falsehood": (0.5, 2),
+        "challenger argues the truth": (0.5, 2),
+        "challenger argues a falsehood": (0.5, 2),
+    }
+    assert found.forfeits == {"prover": 0, "challenger": 1, "verifier": 0}
+    assert (found.messages.value, found.bits.value) == pytest.approx((17 / 5, 35 / 5))
+    assert {role: figure.value for role, figure in found.returns.items()} == pytest.approx(
+        {"prover": 0.2, "challenger": 0.2, "verifier": 0.2}
+    )

@@ -11,7 +11,7 @@ import pvg
 from pvg.agent import Observation, agents
 from pvg.enumerator import Enumerator, best_response
 from pvg.game import Game
-from pvg.protocols import Bisection, Consultancy, InteractiveProof, ProverVerifier
+from pvg.protocols import Bisection, InteractiveProof, ProverVerifier
 from pvg.spec import default_protocol, resolve
 from pvg.tasks import Arith
 from pvg.testing import check_numbers
@@ -37,8 +37,7 @@ def test_a_task_is_played_under_the_protocol_that_fits_its_proof(task, proof, pr
     ("task", "protocol", "why"),
     [
         (Different(), ProverVerifier(), r"'coin': its one utterance is a message; the proof's script is \('question', 'message'\)"),
-        (Arith(), InteractiveProof(), r"'transcript': it needs messages and questions"),
-        (Arith(), Consultancy(), r"'transcript': any answer may be argued, and it proves \(1,\) alone"),
+        (Arith(), InteractiveProof(), r"'transcript': a proof of one message is exchanged freely"),
         (Bit(), Bisection(), r"'word': it needs messages and challenges; the proof's script is \('message',\)"),
     ],
 )

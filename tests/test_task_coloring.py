@@ -20,6 +20,7 @@ from pvg.game import Game, game
 from pvg.lane import lane
 from pvg.leaks import marginal_leaks
 from pvg.protocols import InteractiveProof, ProverVerifier
+from pvg.protocols.multi_prover import MultiProver
 from pvg.spec import resolve
 from pvg.task import TaskRules
 from pvg.tasks.coloring import Coloring, pool
@@ -125,6 +126,12 @@ def test_commitment_error_is_exact(sizes: tuple[int, int, int]) -> None:
 
 def test_coloring_numbers_hold() -> None:
     check_numbers(Coloring(), proof="coloring")
+
+
+def test_two_provers_of_a_false_graph_are_caught_where_they_violate_an_edge() -> None:
+    task = Coloring(nodes=10, edges=22)
+    assert task.rules.proofs["two_provers"].soundness_error == pytest.approx(float(1 - Fraction(1, 44)))
+    check_numbers(task, MultiProver(), "two_provers")
 
 
 @pytest.mark.parametrize(("nodes", "edges", "fewest", "rounds"), [(4, 6, 1, 1), (5, 10, 2, 1)])

@@ -17,10 +17,11 @@ from sklearn.datasets import load_digits
 
 from pvg.agent import agents
 from pvg.digits import IMAGES, LABELS, digits, read_idx
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator, best_response
 from pvg.game import Game
 from pvg.protocols import Consultancy
-from pvg.spec import Split, resolve
+from pvg.protocols.debate import Debate
+from pvg.spec import Split, default_protocol, resolve
 from pvg.tasks.sparse_digits import SparseDigits, trained_on
 
 
@@ -115,14 +116,18 @@ def test_consultants_name_different_pixels_that_are_not_zero() -> None:
 
 
 def test_with_one_pixel_to_name_greed_is_the_best_response_of_whoever_does_not_argue_the_judges_default(
-    noise: str, monkeypatch: pytest.MonkeyPatch
+    noise: str,
 ) -> None:
     tree = Enumerator(resolve(SparseDigits(pixels=1, path=noise), Consultancy()))
-    argued = [(p, state) for p, state in tree.deals() if state["side"][0, 0] != 0]
-    monkeypatch.setattr(tree, "deals", lambda: iter(argued))
-    most, _ = best_response(tree, "consultant", {"verifier": agents["reference"]})
-    greedy = expected_return(tree, {"consultant": agents["honest"], "verifier": agents["reference"]})[0]
-    assert greedy / sum(p for p, _ in argued) == pytest.approx(most)
+    most, _ = best_response(tree, "consultant", {"judge": agents["reference"]}, given=lambda s: s["side"][0, 0] != 0)
+    paid = []  # the weight of a deal, and whether it is won
+    for p, dealt in tree.deals():
+        if (side := dealt["side"][0, 0]) != 0:
+            ((_, named),) = tree.sayings(dealt, 0, agents["honest"])
+            ((_, shown, _),) = tree.step(dealt, {0: named})
+            ((_, (verdict,)),) = tree.sayings(shown, 1, agents["reference"])
+            paid.append((p, verdict == side))
+    assert sum(p * won for p, won in paid) / sum(p for p, _ in paid) == pytest.approx(most)
     assert 0 < most < 1
 
 
@@ -139,6 +144,55 @@ def test_one_game_by_hand(corners: str) -> None:
     zeros, ones = np.bincount(np.arange(40)[trained_on(40)] % 2)
     lit = [np.log(zeros + 5), np.log((ones + 5) / (ones + 1)), *[np.log(5)] * 8]  # of the last pixel, for each answer
     assert task.tables["surprise"][3, 4].tolist() == np.rint(1000 * np.array(lit)).tolist()
+
+
+# One pixel a turn.
+
+
+def test_pixels_named_one_a_turn_are_those_a_greedy_consultant_names_at_once_and_are_judged_the_same() -> None:
+    task = SparseDigits()
+    assert default_protocol(task, "one_pixel_a_turn") == Consultancy()
+    games = [Game(resolve(task, Consultancy(), proof), 2000, seed=1) for proof in ("pixels", "one_pixel_a_turn")]
+    for game in games:
+        game.play({"consultant": "greedy"})
+    at_once, in_turn = games
+    assert torch.equal(at_once.field("said")[:, 0], in_turn.field("said")[:, :, 0])
+    for name in ("truth", "side", "value", "verdict"):
+        assert torch.equal(at_once.field(name), in_turn.field(name)), name
+
+
+@pytest.mark.parametrize(("pixels", "accuracy"), [(4, 0.91), (6, 0.95)])
+def test_the_judge_believes_the_right_one_of_two_greedy_debaters_as_often_as_is_stated(pixels: int, accuracy: float) -> None:
+    game = Game(resolve(SparseDigits(pixels=pixels), Debate(), split="test"), 20_000)
+    game.play({"first": "greedy", "second": "greedy"})
+    assert float((game.field("verdict") == game.field("truth")).float().mean()) == pytest.approx(accuracy, abs=0.01)
+
+
+def test_random_pixels_named_one_a_turn_are_different_and_not_zero() -> None:
+    game = Game(resolve(SparseDigits(pixels=4), Consultancy(), "one_pixel_a_turn"), 2000)
+    game.play({"consultant": "random_pixels"})
+    random = game.field("side")[:, 0] != game.field("truth")
+    said, value = game.field("said")[random][:, :, 0].numpy(), game.field("value")[random].numpy()
+    assert (np.diff(np.sort(said, axis=1)) > 0).all()
+    assert (value > 0).all()
+
+
+def test_what_was_shown_so_far_weighs_the_sum_of_its_surprises_and_nothing_counts_twice(corners: str) -> None:
+    task = SparseDigits(pixels=3, path=corners)
+    spec = resolve(task, Consultancy(), "one_pixel_a_turn")
+    game, weigh = Game(spec), task.rules.proofs["one_pixel_a_turn"].weigh
+    assert weigh is not None
+    game.field("image").copy_(torch.from_numpy(task.parse("24\n.4")["image"]))
+    surprise, record = task.tables["surprise"].astype(int), game.bytes.numpy().view(spec.dtype).reshape(1)
+    totals = np.zeros(10, dtype=int)
+    for pixel, value, adds in ((3, 4, True), (3, 4, False), (0, 2, True)):
+        assert [weigh(record[0], spec.tables[0], answer) for answer in range(10)] == (-totals).tolist()
+        game.actions[:, 0, 0] = pixel
+        game.step()
+        totals += adds * surprise[pixel, value]
+    assert [weigh(record[0], spec.tables[0], answer) for answer in range(10)] == (-totals).tolist()
+    game.speak((None, agents["reference"]))
+    assert int(game.actions[0, 1, 0]) == totals.argmin()
 
 
 # The pool.

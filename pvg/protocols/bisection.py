@@ -35,17 +35,22 @@ class Bisection(Protocol):
         return script_rows(proof, {"message": "prover", "challenge": "challenger"}, self.roles)
 
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
-        answers = task.answers
+        return refereed(task)
 
-        @lane
-        def deal(s: Any, tables: Any) -> None:
-            s.side[PROVER], s.side[CHALLENGER] = 1, 0
 
-        @lane
-        def pay(s: Any, tables: Any, reward: Any) -> None:
-            if s.turn < 0:
-                reward[PROVER] += s.verdict == 1
-                reward[CHALLENGER] += s.verdict == 0
-                reward[VERIFIER] += score(s.verdict, s.truth, answers)
+def refereed(task: Task) -> ProtocolRules:
+    """Role 0 argues for acceptance and role 1 against it, each paid 1 for it; role 2 is paid for being right."""
+    answers = task.answers
 
-        return ProtocolRules(deal=deal, after=next_turn, pay=pay)
+    @lane
+    def deal(s: Any, tables: Any) -> None:
+        s.side[PROVER], s.side[CHALLENGER] = 1, 0
+
+    @lane
+    def pay(s: Any, tables: Any, reward: Any) -> None:
+        if s.turn < 0:
+            reward[PROVER] += s.verdict == 1
+            reward[CHALLENGER] += s.verdict == 0
+            reward[VERIFIER] += score(s.verdict, s.truth, answers)
+
+    return ProtocolRules(deal=deal, after=next_turn, pay=pay)

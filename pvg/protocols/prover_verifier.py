@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pvg.lane import lane
 from pvg.protocol import Protocol, ProtocolRules, Role, Row, next_turn, protocols, score
@@ -22,6 +22,8 @@ class ProverVerifier(Protocol):
     Source: the decision problem of Anil, Zhang, Wu & Grosse 2021 (the prover always argues one answer); rewards as in
         Hammond & Adam-Day 2024.
     """
+
+    complexity: ClassVar[str] = "NP"
 
     roles = (Role("prover", "prover", minimum=-1.0), Role("verifier", "verifier", minimum=-1.0))
     table = (

@@ -31,8 +31,15 @@ class Coloring(Task):
     Proof `coloring`: a colour a node; completeness 1, soundness error 0.
     Proof `commitment`: in each of k rounds the prover commits to a colour a node, its colours permuted at random, the verifier
     asks for an edge, and the commitments of its two ends are opened (`opened`). Completeness 1, soundness error
-    (1 - u/E)^k, exactly; what is opened of a proper colouring is two different colours at random, whatever the graph.
-    Source: Goldreich, Micali & Wigderson 1991, with ideal commitments.
+    (1 - u/E)^k, exactly; what is opened of a proper colouring is two different colours at random, whatever the graph
+    (`simulate`: zero knowledge).
+    Proof `two_provers`: of an edge drawn at random and turned at random, one prover is asked for the colour of the first end, and
+    another, who hears nothing of it, for the colour of the same node or, half the time, of the other end; the colours are to be
+    the same, or different. Completeness 1, soundness error 1 - u/2E, exactly: provers with one colouring fail for its violated
+    edges half the time. Where the second's colour is another at the nodes D, of degrees that sum to d, that escapes at most
+    d of the 2u turned edges (whose second end is in D), and fails for d of the 2E turned edges where one node is asked for twice.
+    Source: Goldreich, Micali & Wigderson 1991, with ideal commitments; the two provers as in the nonlocal games of
+    Cleve, Hoyer, Toner & Watrous 2004, on an odd cycle with two colours.
 
     nodes: n, 9..12. edges: E, 2n - 1..2n + 2. rounds: k, 1..63. Default: nodes=9, edges=18, rounds=8. Preset hard: 12 nodes, 26
     edges, 40 rounds.
@@ -137,6 +144,45 @@ class Coloring(Task):
                     return 0
             return 1
 
+        @lane
+        def ask_either(s: Any, tables: Any, slot: Any, out: Any) -> None:
+            if slot == 0:
+                out[0] = s.edge[draw(s, edges), draw(s, 2)]
+                return
+            out[0] = node = np.int64(s.said[0, 0])
+            if draw(s, 2) == 0:
+                return
+            joined = 0
+            for e in range(edges):
+                for i in range(2):
+                    if s.edge[e, i] == node:
+                        joined += 1
+                        if draw(s, joined) == 0:
+                            out[0] = s.edge[e, 1 - i]
+
+        @lane
+        def planted_color(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = s.planted[np.int64(s.said[slot - 1, 0])]
+
+        @lane
+        def random_color(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = draw(s, 3)
+
+        @lane
+        def check_both(s: Any, tables: Any, first: Any) -> Any:
+            return 1 if (s.said[0, 0] == s.said[2, 0]) == (s.said[1, 0] == s.said[3, 0]) else 0
+
+        @lane
+        def simulate(s: Any, tables: Any) -> None:
+            for slot in range(0, 2 * rounds, 2):
+                for v in range(n):
+                    s.said[slot, v] = 0
+                asked, color = draw(s, edges), draw(s, 3)
+                s.said[slot, np.int64(s.edge[asked, 0])] = color
+                s.said[slot, np.int64(s.edge[asked, 1])] = (color + 1 + draw(s, 2)) % 3
+                s.said[slot + 1, 0] = asked
+                evidence(s, tables, slot + 1)
+
         dishonest = {"random": random, "greedy": greedy, "planted": planted}
         color = Field("color", 3, (n,), ("node",))
         commitment = Proof(
@@ -149,8 +195,20 @@ class Coloring(Task):
             fields=(Field("opened", 3, (rounds, 2), ("round", "end"), blank=True),),
             evidence=evidence,
             soundness_error=(1 - 1 / edges) ** rounds,
+            simulate=simulate,
         )
-        return TaskRules(sample, {"coloring": Proof({"message": (color,)}, planted, dishonest, check), "commitment": commitment})
+        answer = (Field("answer", 3),)
+        two_provers = Proof(
+            kinds={"question": (Field("node", n, kind="node"),), "message": answer, "second_message": answer},
+            script=("question", "message", "question", "second_message"),
+            honest=planted_color,
+            dishonest={"random": random_color, "planted": planted_color},
+            check=check_both,
+            ask=ask_either,
+            soundness_error=1 - 1 / (2 * edges),
+        )
+        coloring = Proof({"message": (color,)}, planted, dishonest, check)
+        return TaskRules(sample, {"coloring": coloring, "commitment": commitment, "two_provers": two_provers})
 
     def render(self, values: Values) -> str:
         return "3-colourable: " + " ".join(f"{a}-{b}" for a, b in values["edge"])

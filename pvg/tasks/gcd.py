@@ -193,7 +193,18 @@ class GCD(Task):
             dishonest={"random": random, "pair_of_the_gcd": pair_of_the_gcd, "right_combination": right_combination},
             check=check,
         )
-        return TaskRules(sample, {"bezout": bezout})
+
+        @lane
+        def solve(s: Any, tables: Any, out: Any) -> None:
+            write(out, 0, gcd(read(s.x0, 0), read(s.x1, 0)))
+
+        @lane
+        def restate(s: Any, tables: Any, symbols: Any) -> None:
+            for j in range(digits):
+                s.claim[j] = symbols[j]
+            s.truth = 1 if read(s.claim, 0) == gcd(read(s.x0, 0), read(s.x1, 0)) else 0
+
+        return TaskRules(sample, {"bezout": bezout}, solve, restate)
 
     def render(self, values: Values) -> str:
         x0, x1, y = (self._value(values[name]) for name in ("x0", "x1", "claim"))

@@ -25,7 +25,13 @@ class GraphIso(GraphPair):
     soundness error is 0 for `rounds` = n, whatever is known of the order of the questions: all answers together are a
     permutation. Below n no bound but 1 is stated; for 3, 4, 5 and 6 rounds on the graphs dealt at n = 7 the best prover is
     accepted about 98, 75, 42 and 15 % of the time.
-    Source: in the style of Hammond & Adam-Day 2024 (sizes, edge probabilities and scores; a message is a node).
+    Proof `zero_knowledge`: `rounds` times the prover shows a copy of one of the graphs under new names (`shown`), the verifier
+    tosses a coin, and the prover says which node of the graph it picks (0: the first) each of the copy is (`opened`). How the
+    copy is made (`source`, `copied`: the node each of the copy is) is for the prover alone to know; what is not of use in a
+    message is ignored. Completeness 1, soundness error (1/2)^rounds, exactly: nothing is a copy of both. The verifier sees what
+    anyone makes who tosses the coin first and copies the graph it picks (`simulate`): nothing is learnt of the isomorphism.
+    Source: in the style of Hammond & Adam-Day 2024 (sizes, edge probabilities and scores; a message is a node); Goldreich, Micali
+    & Wigderson 1991 (zero knowledge).
 
     nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..n. Default: nodes=7, scores=(1, 2, 7), fresh=True,
     pool=16384, rounds=5. Preset hard: 11 nodes, 8 rounds.
@@ -41,6 +47,7 @@ class GraphIso(GraphPair):
 
     def build(self) -> TaskRules:
         n, rounds, deal = self.nodes, self.rounds, self.dealer()
+        identity = sum(i << 4 * i for i in range(n))
 
         @lane
         def sample(s: Any, tables: Any) -> None:
@@ -170,4 +177,95 @@ class GraphIso(GraphPair):
             soundness_error=0.0 if rounds == n else 1.0,
             exact=rounds == n,
         )
-        return TaskRules(sample, {"permutation": permutation, "one_node_a_turn": one_node_a_turn})
+
+        @lane
+        def commit(s: Any, source: Any, names: Any, out: Any) -> None:
+            out[0] = source
+            for i in range(n):
+                out[1 + i], out[1 + n + i] = image(names, i), 0
+
+        @lane
+        def reveal(s: Any, committed: Any, map_of: Any, out: Any) -> None:
+            """The node of the graph asked for that each of the copy is: those committed to, moved by a map."""
+            out[0] = 0
+            for i in range(n):
+                out[1 + i], out[1 + n + i] = 0, image(map_of, np.int64(committed[1 + i]))
+
+        @lane
+        def show_copy(s: Any, tables: Any, slot: Any) -> None:
+            if slot % 3 != 0:
+                return
+            for i in range(n):
+                for j in range(n):
+                    a, b = s.said[slot, 1 + i], s.said[slot, 1 + j]
+                    s.shown[slot // 3, i, j] = s.first[a, b] if s.said[slot, 0] == 0 else s.second[a, b]
+
+        @lane
+        def honest_prover(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            if slot % 3 == 0:
+                commit(s, 0, relabelling(s, n), out)
+                return
+            found = isomorphism(s.first, s.second, n) if s.said[slot - 1, 0] == 1 else np.int64(-1)
+            reveal(s, s.said[slot - 2], found if found >= 0 else identity, out)
+
+        @lane
+        def anything(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = draw(s, 2)
+            for i in range(2 * n):
+                out[1 + i] = draw(s, n)
+
+        @lane
+        def guess_of_the_coin(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            if slot % 3 == 0:
+                commit(s, draw(s, 2), relabelling(s, n), out)
+            else:
+                reveal(s, s.said[slot - 2], identity, out)
+
+        @lane
+        def toss(s: Any, tables: Any, slot: Any, out: Any) -> None:
+            out[0] = draw(s, 2)
+
+        @lane
+        def check_maps(s: Any, tables: Any, first: Any) -> Any:
+            for k in range(rounds):
+                used = np.int64(0)
+                for i in range(n):
+                    a = s.said[3 * k + 2, 1 + n + i]
+                    used |= np.int64(1) << a
+                    for j in range(i):
+                        b = s.said[3 * k + 2, 1 + n + j]
+                        if s.shown[k, i, j] != (s.first[a, b] if s.said[3 * k + 1, 0] == 0 else s.second[a, b]):
+                            return 0
+                if used != (1 << n) - 1:
+                    return 0
+            return 1
+
+        @lane
+        def simulate(s: Any, tables: Any) -> None:
+            for slot in range(0, 3 * rounds, 3):
+                s.said[slot + 1, 0] = coin = draw(s, 2)
+                commit(s, coin, relabelling(s, n), s.said[slot])
+                show_copy(s, tables, slot)
+                reveal(s, s.said[slot], identity, s.said[slot + 2])
+
+        zero_knowledge = Proof(
+            kinds={
+                "message": (
+                    Field("source", 2, kind="bit", seen_by=("prover",)),
+                    Field("copied", n, (n,), ("node",), kind="node", seen_by=("prover",)),
+                    Field("opened", n, (n,), ("node",), kind="node"),
+                ),
+                "question": (Field("coin", 2, kind="bit"),),
+            },
+            script=("message", "question", "message") * rounds,
+            honest=honest_prover,
+            dishonest={"anything": anything, "guess_of_the_coin": guess_of_the_coin},
+            check=check_maps,
+            ask=toss,
+            fields=(Field("shown", 2, (rounds, n, n), ("round", "node", "node"), kind="bit", blank=True),),
+            evidence=show_copy,
+            soundness_error=0.5**rounds,
+            simulate=simulate,
+        )
+        proofs = {"permutation": permutation, "one_node_a_turn": one_node_a_turn, "zero_knowledge": zero_knowledge}
+        return TaskRules(sample, proofs)

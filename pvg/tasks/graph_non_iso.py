@@ -21,7 +21,8 @@ class GraphNonIso(GraphPair):
     Statement: their adjacency matrices (`first`, `second`), dealt as `GraphPair` says.
     Proof `private_coin`: the verifier tosses a coin that nobody else sees; the graph it picks is shown under new names
     (`challenge`), and the prover says which it is; `rounds` times. Completeness 1; soundness error (1/2)^rounds, exactly and
-    for every prover, since copies of isomorphic graphs are equally distributed. It is 1 if the coin leaks.
+    for every prover, since copies of isomorphic graphs are equally distributed. It is 1 if the coin leaks. The verifier is told
+    its own coins (`simulate`): zero knowledge, as long as it shows nothing but copies it has made.
     Source: Goldreich, Micali & Wigderson 1986; graphs in the style of Hammond & Adam-Day 2024.
 
     nodes: n, 2..11. scores, fresh, pool: see `GraphPair`. rounds: 1..16. Default: nodes=7, scores=(1, 2, 7), fresh=True,
@@ -82,6 +83,12 @@ class GraphNonIso(GraphPair):
                     second += s.challenge[slot // 2, i, j] == s.second[i, j]
             out[0] = 0 if first > second else (1 if second > first else draw(s, 2))
 
+        @lane
+        def simulate(s: Any, tables: Any) -> None:
+            for slot in range(0, 2 * rounds, 2):
+                s.said[slot, 0] = s.said[slot + 1, 0] = draw(s, 2)
+                evidence(s, tables, slot)
+
         private_coin = Proof(
             kinds={
                 "question": (Field("coin", 2, kind="bit", seen_by=("verifier",)),),
@@ -96,5 +103,6 @@ class GraphNonIso(GraphPair):
             evidence=evidence,
             noisy=True,
             soundness_error=0.5**rounds,
+            simulate=simulate,
         )
         return TaskRules(sample, {"private_coin": private_coin})

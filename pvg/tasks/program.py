@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pvg.chain import interval, rounds
+from pvg.chain import every_step, interval, rounds
 from pvg.field import Field
 from pvg.lane import draw, lane
 from pvg.machine import (
@@ -42,7 +42,8 @@ class Program(Task):
     bring no such runs (2 in 100,000 games, here and at hard; more where a count up to m does not fit into T), all jumps of the
     last lead forward, and it halts within T. Nine programs are drawn for one, each run from two inputs or more: dealing is what
     takes the time, and hard plays 120 to 160 times fewer games a second than Arith.
-    Proof `trace`: the T states after each step, the last repeated once P halts; completeness 1, soundness error 0.
+    Proof `trace`: the T states after each step, the last repeated once P halts, and of its T steps the last is to lead to the
+    claim; completeness 1, soundness error 0.
     Proof `spot_check`: the trace is committed, k steps drawn without replacement are opened, each with the state before it,
     the last with the claim. One bad step suffices for any false claim (the last, say), and none does not: 1 - k/T.
     Proof `bisection`: a challenger halves the trace ceil(log2 T) times, and one step is checked; 0 if either is honest.
@@ -163,6 +164,17 @@ class Program(Task):
             s.truth = draw(s, 2)
             s.claim = output if s.truth == 1 else other
 
+        @lane
+        def solve(s: Any, tables: Any, out: Any) -> None:
+            end, _ = run(s, start(s), steps)
+            out[0] = read(end, 0)
+
+        @lane
+        def restate(s: Any, tables: Any, symbols: Any) -> None:
+            s.claim = symbols[0]
+            end, _ = run(s, start(s), steps)
+            s.truth = 1 if proves(s, end) else 0
+
         def layout(states: int) -> Any:
             """How so many states stand in an utterance: put(out, t, state) and said(s, slot, t) -> state."""
 
@@ -189,13 +201,10 @@ class Program(Task):
             return line, Field("value", m, (states, registers), ("step", "register"), **hidden)
 
         @lane
-        def check_trace(s: Any, tables: Any, first: Any) -> Any:
-            state = start(s)
-            for t in range(steps):
-                state = after(s, state)
-                if said(s, first, t) != state:
-                    return 0
-            return 1 if proves(s, state) else 0
+        def check_step(s: Any, tables: Any, slot: Any, t: Any) -> Any:
+            state = said(s, slot, t)
+            right = after(s, said(s, slot, t - 1) if t > 0 else start(s)) == state
+            return 1 if right and (t < steps - 1 or proves(s, state)) else 0
 
         @lane
         def tell(s: Any, step: Any, told: Any, out: Any) -> None:
@@ -280,7 +289,14 @@ class Program(Task):
                     return 0
             return 1
 
-        trace = Proof(kinds={"message": utterance(steps)}, honest=honest, dishonest=dishonest, check=check_trace)
+        trace = Proof(
+            kinds={"message": utterance(steps)},
+            honest=honest,
+            dishonest=dishonest,
+            check=every_step(steps, check_step),
+            steps=steps,
+            check_step=check_step,
+        )
         spot_check = Proof(
             kinds={
                 "message": utterance(steps, seen_by=("prover",)),
@@ -350,7 +366,7 @@ class Program(Task):
             dishonest={"random": any_words, "true_states": bisect, "another_input": another_input},
             check=check_bisection,
         )
-        return TaskRules(sample, {"trace": trace, "spot_check": spot_check, "bisection": bisection})
+        return TaskRules(sample, {"trace": trace, "spot_check": spot_check, "bisection": bisection}, solve, restate)
 
     def render(self, values: Values) -> str:
         program = program_text(values["op"], values["register"], values["operand"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
@@ -27,8 +27,10 @@ class SparseDigits(Task):
     Proof `pixels`: the positions (row * width + column) of a few pixels; evidence is their values. A pixel that is 0, or is
     named twice, adds nothing: what is not there cannot be shown. The judge is naive Bayes on what is shown, fitted to the
     train split with add-one smoothing, every digit as likely before; it answers the digit of the largest likelihood.
-    Its accuracy is measured, none is promised: on test images it is right of six random pixels in 57 of 100 games (of four in
-    46), while who names the most telling pixels gets any true answer out of it, and 99 of 100 false ones.
+    Proof `one_pixel_a_turn`: the same pixels in as many messages, which two debaters can take turns at.
+    Accuracy is measured, none is promised: on test images the judge is right of six random pixels in 57 of 100 games (of four
+    in 46), while who names the most telling pixels gets any true answer out of it, and 99 of 100 false ones; of two such debaters
+    who take turns to argue for two answers it knows, one of them the true one, it believes the right one in 95 (91).
     Source: the MNIST experiment of Irving, Christiano & Amodei 2018, section 3.1, whose judge is a network and whose two
     debaters take turns.
 
@@ -94,40 +96,49 @@ class SparseDigits(Task):
             return named == 0
 
         @lane
-        def greedy(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-            """Names the pixel after which the side leads its strongest rival by most (of equals, the judge takes the lower
-            digit), again and again.
+        def most_telling(s: Any, tables: Any, side: Any, named: Any, j: Any) -> Any:
+            """The pixel after which the side leads its strongest rival by most (of equals, the judge takes the lower digit), of
+            those that are neither 0 nor among named[:j]; pixel 0 if none is left.
             """
+            best, most = 0, lowest
+            for pixel in range(height * width):
+                value = value_at(s, pixel)
+                if value > 0 and is_new(named, j, pixel):
+                    mine, rival = np.int64(0), highest
+                    for answer in range(answers):
+                        told = np.int64(s.told[answer]) + tables.surprise[pixel, value, answer]
+                        total = answers * told + answer
+                        if answer == side:
+                            mine = total
+                        else:
+                            rival = min(rival, total)
+                    if rival - mine > most:
+                        best, most = pixel, rival - mine
+            return best
+
+        @lane
+        def any_lit(s: Any, named: Any, j: Any) -> Any:
+            chosen = left = 0
+            for pixel in range(height * width):
+                if value_at(s, pixel) > 0 and is_new(named, j, pixel):
+                    left += 1
+                    if draw(s, left) == 0:
+                        chosen = pixel
+            return chosen
+
+        @lane
+        def greedy(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
             for answer in range(answers):
                 s.told[answer] = 0
             for j in range(k):
-                best, most = 0, lowest
-                for pixel in range(height * width):
-                    value = value_at(s, pixel)
-                    if value > 0 and is_new(out, j, pixel):
-                        mine, rival = np.int64(0), highest
-                        for answer in range(answers):
-                            told = np.int64(s.told[answer]) + tables.surprise[pixel, value, answer]
-                            total = answers * told + answer
-                            if answer == side:
-                                mine = total
-                            else:
-                                rival = min(rival, total)
-                        if rival - mine > most:
-                            best, most = pixel, rival - mine
-                out[j] = best  # 0 if none is left: it is named twice, or is 0
+                out[j] = best = most_telling(s, tables, side, out, j)
                 for answer in range(answers):
                     s.told[answer] += tables.surprise[best, value_at(s, best), answer]
 
         @lane
         def random_pixels(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
             for j in range(k):
-                out[j] = left = 0
-                for pixel in range(height * width):
-                    if value_at(s, pixel) > 0 and is_new(out, j, pixel):
-                        left += 1
-                        if draw(s, left) == 0:
-                            out[j] = pixel
+                out[j] = any_lit(s, out, j)
 
         @lane
         def evidence(s: Any, tables: Any, slot: Any) -> None:
@@ -146,7 +157,41 @@ class SparseDigits(Task):
                     best, least = answer, total
             return best
 
-        proof = Proof(
+        # One pixel a turn: slot j names pixel j.
+
+        @lane
+        def greedy_turn(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            for answer in range(answers):
+                s.told[answer] = -weigh(s, tables, answer)
+            out[0] = most_telling(s, tables, side, s.said[:, 0], k)
+
+        @lane
+        def random_turn(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+            out[0] = any_lit(s, s.said[:, 0], k)
+
+        @lane
+        def value_named(s: Any, tables: Any, slot: Any) -> None:
+            s.value[slot] = value_at(s, np.int64(s.said[slot, 0]))
+
+        @lane
+        def weigh(s: Any, tables: Any, answer: Any) -> Any:
+            total = np.int64(0)
+            for j in range(k):
+                pixel = np.int64(s.said[j, 0])
+                if pixel >= 0 and is_new(s.said[:, 0], j, pixel):
+                    total -= np.int64(tables.surprise[pixel, s.value[j], answer])
+            return total
+
+        @lane
+        def heaviest(s: Any, tables: Any, first: Any) -> Any:
+            best, most = 0, lowest
+            for answer in range(answers):
+                weight = weigh(s, tables, answer)
+                if weight > most:
+                    best, most = answer, weight
+            return best
+
+        pixels = Proof(
             kinds={"message": (Field("pixel", height * width, (k,), ("shown",)),)},
             honest=greedy,
             dishonest={"random_pixels": random_pixels, "greedy": greedy},
@@ -161,7 +206,17 @@ class SparseDigits(Task):
             soundness_error=None,
             exact=False,
         )
-        return TaskRules(sample, {"pixels": proof})
+        one_pixel_a_turn = replace(
+            pixels,
+            kinds={"message": (Field("pixel", height * width),)},
+            script=("message",) * k,
+            honest=greedy_turn,
+            dishonest={"random_pixels": random_turn, "greedy": greedy_turn},
+            check=heaviest,
+            evidence=value_named,
+            weigh=weigh,
+        )
+        return TaskRules(sample, {"pixels": pixels, "one_pixel_a_turn": one_pixel_a_turn})
 
     def render(self, values: Values) -> str:
         return "\n".join("".join(VALUES[int(value)] for value in row) for row in values["image"])
