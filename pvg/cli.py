@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import sys
+import typing
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,8 @@ Settings = Annotated[
     arg(
         name="set",
         metavar="NAME=VALUE",
-        help="sizes of the task, a preset of them or settings of the protocol, such as `--set preset=hard operations=8`",
+        help="sizes of the task, a preset of them, one of its proofs, or settings of the protocol, such as `--set preset=hard "
+        "operations=8 proof=bisection`",
     ),
 ]
 Protocol = Annotated[
@@ -274,21 +276,31 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
     kind: Any = tasks[ids[env_id]]
     asked = dict(setting.partition("=")[::2] for setting in settings)
     start: Any = kind.preset(asked.pop("preset")) if "preset" in asked else kind()
-    rules_of: Any = type(default_protocol(start)) if protocol is None else protocols[protocol]
+    proof = asked.pop("proof", None)
+    rules_of: Any = type(default_protocol(start, proof)) if protocol is None else protocols[protocol]
     chosen = rules_of()
-    sizes, rules = ({f.name: type(getattr(thing, f.name)) for f in dataclasses.fields(thing)} for thing in (start, chosen))
+    sizes, rules = ({f.name: _type(thing, f.name) for f in dataclasses.fields(thing)} for thing in (start, chosen))
     values: dict[str, Any] = {}
     for name, text in asked.items():
         known = {**rules, **sizes}
         if name not in known:
-            raise unknown(f"size of {kind.__name__}", name, known, f"{kind.__name__}'s documentation")
+            says = f"the documentation of {kind.__name__} and of {rules_of.__name__}"
+            raise unknown(f"size of {kind.__name__} or setting of {rules_of.__name__}", name, [*known, "preset", "proof"], says)
         read = {bool: lambda text: {"true": True, "false": False}[text.lower()], tuple: lambda text: (*map(int, text.split(",")),)}
         try:
             values[name] = read.get(known[name], known[name])(text)
         except (ValueError, KeyError):
             raise ValueError(f"--set {name}={text}: expected {name}=<{known[name].__name__}>") from None
     task = dataclasses.replace(start, **{name: value for name, value in values.items() if name in sizes})
-    return resolve(task, dataclasses.replace(chosen, **{name: value for name, value in values.items() if name not in sizes}))
+    rules_chosen = dataclasses.replace(chosen, **{name: value for name, value in values.items() if name not in sizes})
+    return resolve(task, rules_chosen, proof)
+
+
+def _type(thing: Any, name: str) -> type[object]:
+    """What a setting is read as; of one that is None unless told otherwise, what else it may be."""
+    value, kind = getattr(thing, name), type(thing)
+    either: tuple[type[object], ...] = typing.get_args(typing.get_type_hints(kind)[name])
+    return next(other for other in either if other is not type(None)) if value is None else type(value)
 
 
 def _verifier(who: str, spec: Spec, seated: Mapping[str, Agent]) -> tuple[Verifier, ProverNetwork | None]:

@@ -45,12 +45,14 @@ provers that are honest where what they argue is true, else dishonest, and the r
 """
 
 
-def pages() -> dict[Path, str]:
-    """What each page is to hold."""
-    return {
-        TASKS: "\n".join([TASKS_HEAD, *(section(name) for name in tasks)]),
-        PROTOCOLS: "\n".join([PROTOCOLS_HEAD, *(protocol_section(name) for name in protocols)]),
-    }
+def tasks_page() -> str:
+    """docs/tasks.md."""
+    return "\n".join([TASKS_HEAD, *(section(name) for name in tasks)])
+
+
+def protocols_page() -> str:
+    """docs/protocols.md."""
+    return "\n".join([PROTOCOLS_HEAD, *(protocol_section(name) for name in protocols)])
 
 
 def section(name: str) -> str:
@@ -191,7 +193,7 @@ def _result(name: str) -> dict[str, Any]:
 def main() -> None:
     if not README.exists():
         sys.exit(f"{README}: no such file; the gallery is written in a checkout")
-    for page, text in pages().items():
+    for page, text in ((TASKS, tasks_page()), (PROTOCOLS, protocols_page())):
         page.parent.mkdir(exist_ok=True)
         page.write_text(text)
     README.write_text(readme(README.read_text()))

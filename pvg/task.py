@@ -96,7 +96,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Tree:
+class Decomposition:
     """A statement that is true or false as the nodes below it are: the root is 0, node v has the children
     `branching * v + 1` .. `branching * v + branching`, and the nodes `depth` levels below the root are leaves.
 
@@ -131,7 +131,7 @@ class TaskRules:
     solve: LaneFunction | None = None
     restate: LaneFunction | None = None
     machine: Machine | None = None
-    tree: Tree | None = None
+    tree: Decomposition | None = None
 
 
 class Task(ABC):

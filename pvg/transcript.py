@@ -12,8 +12,8 @@ from pvg.task import Task
 
 
 def transcript(game: Game, lane: int = 0, role: int | None = None) -> str:
-    """The statement, a line an utterance, the evidence, and once the game is over the verdict and the truth: as a role knows
-    it (with the answer it argues and what else it alone sees), or all of it.
+    """The statement, who argues what, a line an utterance, the evidence, and once the game is over the verdict and the truth:
+    as a role knows it, or all of it.
     """
     over = bool(game.over[lane])
     statement = _statement(game, lane, None if over else role)
@@ -39,17 +39,19 @@ def _statement(game: Game, lane: int, role: int | None) -> str:
 
 def _own(game: Game, lane: int, role: int | None) -> list[str]:
     """What a role is told of the game itself, and the task's and the protocol's fields that it sees, where anything is there."""
-    if role is None:
-        return []
     spec, lines = game.spec, []
-    for name in spec.roles[role].sees:
-        value = int(game.field(name)[lane, role] if name == "side" else game.field(name)[lane])
-        if name == "speaker":
-            lines += [f"{spec.roles[value].name} speaks"] if value >= 0 else []
-        elif value >= 0:
-            what = f"{spec.roles[role].name} argues" if name == "side" else "truth"
-            lines.append(f"{what}: {_answer(value, spec.task.answers, ('the claim is false', 'the claim is true'))}")
-    shown = {name: game.field(name)[lane].cpu().numpy() for name in _seen(spec, role, "private", "protocol") or ()}
+    for i, someone in enumerate(spec.roles):
+        for name in someone.sees if role in (None, i) else ():
+            value = int(game.field(name)[lane, i] if name == "side" else game.field(name)[lane])
+            if name == "speaker":
+                lines += [f"{spec.roles[value].name} speaks"] if value >= 0 else []
+            elif value >= 0:
+                what = f"{someone.name} argues" if name == "side" else "truth"
+                lines.append(f"{what}: {_answer(value, spec.task.answers, ('the claim is false', 'the claim is true'))}")
+    names = _seen(spec, role, "private", "protocol")
+    if names is None:
+        names = [field.name for field in spec.protocol.fields(spec.task, spec.proof) if field.seen_by]
+    shown = {name: game.field(name)[lane].cpu().numpy() for name in names}
     return [*lines, *(f"{name} = {values.tolist()}" for name, values in shown.items() if values.max(initial=-1) >= 0)]
 
 
@@ -67,7 +69,9 @@ def _said(game: Game, lane: int, role: int | None) -> list[str]:
             parts = tuple(column.field for column in columns)
             symbols = np.concatenate([packed[c.start : c.stop].astype(np.int32) - c.shift for c in columns] or [np.array([-1])])
         if symbols.min(initial=0) >= 0:
-            lines.append(f"{' or '.join(row.speakers)}: {_author(spec, row).render_utterance(spec.task, row.kind, parts, symbols)}")
+            drawn = role is None and len(row.speakers) > 1
+            who = spec.roles[int(game.field("speaker")[lane])].name if drawn else " or ".join(row.speakers)
+            lines.append(f"{who}: {_author(spec, row).render_utterance(spec.task, row.kind, parts, symbols)}")
     return lines
 
 

@@ -226,7 +226,10 @@ def test_a_protocol_that_no_search_fits_gets_a_report_of_its_games(pvg: Any, tmp
         (["train", "pvg/Arit-v0"], "unknown environment 'pvg/Arit-v0': nearest are pvg/Arith-v0"),
         (["train", "pvg/Arith-v0", "--protocol", "sol"], "unknown protocol 'sol': nearest are solo"),
         (["train", "pvg/Arith-v0", "--network", "transformr"], "unknown network 'transformr': nearest are transformer"),
-        (["train", "pvg/Arith-v0", "--set", "modulos=7"], "unknown size of Arith 'modulos': nearest are modulus"),
+        (
+            ["train", "pvg/Arith-v0", "--set", "modulos=7"],
+            "unknown size of Arith or setting of ProverVerifier 'modulos': nearest are modulus",
+        ),
         (["train", "pvg/Arith-v0", "--set", "modulus=seven"], "expected modulus=<int>"),
         (["train", "pvg/Arith-v0", "--set", "modulus=500"], "modulus=500 is outside 2..127"),
         (["train", "pvg/Arith-v0", "--lanes", "0"], "lanes=0"),

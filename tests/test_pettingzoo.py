@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import doctest
-import os
 import pickle
 import subprocess
 import sys
@@ -103,29 +102,6 @@ def test_every_protocol_passes_pettingzoos_tests(name: str) -> None:
     protocol = protocols[name]()
     task = next(spec.task for kind in tasks for spec in fitting(tasks[kind]()) if spec.protocol == protocol)
     check_pettingzoo(task, protocol=protocol)
-
-
-# Every seat against anybody, then against the default players.
-SEATS = """
-import gymnasium
-from pvg.envs.seat import speaks
-from pvg.protocol import protocols
-from pvg.task import tasks
-from pvg.testing import check_env, fitting
-for name in protocols:
-    game, spec = next((f"pvg/{kind}-v0", s) for kind in tasks for s in fitting(tasks[kind]()) if s.protocol == protocols[name]())
-    check_env(game, episodes=2, protocol=name)
-    for i, role in enumerate(spec.roles):
-        if speaks(spec, i):
-            gymnasium.make(game, protocol=name, role=role.name).reset(seed=0)
-"""
-
-
-def test_every_seat_of_every_protocol_is_a_gymnasium_environment() -> None:
-    """Interpreted, since each seat has a loop of its own, and compiling them all takes minutes."""
-    command = [sys.executable, "-W", "error", "-c", SEATS]
-    played = subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
-    assert played.returncode == 0, played.stderr
 
 
 @toys

@@ -14,12 +14,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
 
 from pvg.agent import Observation, agents
-from pvg.agents.networks import Player, ProverNetwork, build
+from pvg.agents.networks import build
 from pvg.agents.play import play
 from pvg.enumerator import Enumerator, Tree, best_response, expected_return
 from pvg.field import Field
@@ -247,23 +245,11 @@ def test_a_tree_played_by_everyone_pays_what_the_enumerator_pays() -> None:
     assert expected_return(sums(), played) == pytest.approx(np.array([0.5, 1.0]))
 
 
-def probabilities(player: Player) -> Callable[[Observation, Tensor], Tensor]:
-    """A network as a policy of the solver's."""
-
-    def policy(observation: Observation, actions: Tensor) -> Tensor:
-        n, packed = len(observation.packed), observation.packed.repeat_interleave(len(actions), 0)
-        if isinstance(player, ProverNetwork):
-            return player.evaluate(packed, actions.repeat(n, 1))[0].exp().unflatten(0, (n, -1))
-        return F.pad(player.log_probs(observation.packed).exp(), (0, 1))[:, actions[:, 0].long()]  # never "don't know"
-
-    return policy
-
-
 def test_networks_are_evaluated_exactly() -> None:
     tree = sums()
     spec = tree.enumerator.spec
     networks = {role: build("mlp", spec, role, seed=3, width=16) for role in tree.roles}
-    policies = {role: probabilities(network) for role, network in networks.items()}
+    policies = {role: network.probabilities for role, network in networks.items()}
     exact = expected_return(tree, policies)
     game = Game(spec, 20_000, seed=0)
     experience = play(game, networks, tree.roles)

@@ -39,6 +39,13 @@ class Player(nn.Module, ABC):
     def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
         """The log probability of saying `symbols` (`N position`) at `packed` (`N width`), and the entropy: both `N`."""
 
+    @torch.no_grad()
+    def probabilities(self, observation: Observation, actions: Tensor) -> Tensor:
+        """How likely it is to say each of A utterances (`A position`) at each of N observations: `N A`, as `pvg.solver` asks."""
+        n, packed = len(observation.packed), observation.packed.repeat_interleave(len(actions), 0)
+        said: Tensor = self.evaluate(packed, actions.repeat(n, 1))[0].exp()
+        return said.reshape(n, -1)
+
 
 class VerifierNetwork(Player):
     """A verifier that gives a probability to each answer; it has no "don't know", which its probability says better."""
@@ -66,6 +73,11 @@ class VerifierNetwork(Player):
         log_probs = self.log_probs(packed)
         said = log_probs.gather(1, symbols[:, :1].long())[:, 0]
         return said, -(log_probs.exp() * log_probs).sum(1)
+
+    @torch.no_grad()
+    def probabilities(self, observation: Observation, actions: Tensor) -> Tensor:
+        known = self.log_probs(observation.packed).exp()
+        return torch.cat([known, torch.zeros_like(known[:, :1])], dim=1)[:, actions[:, 0].long()]
 
     @torch.no_grad()
     def verdict(self, statement: Observation, messages: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pvg.field import Field
 from pvg.lane import draw, lane
-from pvg.task import Proof, Task, TaskRules, Tree, Values, tasks, within
+from pvg.task import Decomposition, Proof, Task, TaskRules, Values, tasks, within
 
 
 @tasks.register("Formula")
@@ -174,7 +174,7 @@ class Formula(Task):
             fields=(Field("shown", 2, (leaves,), ("leaf",), kind="bit", blank=True),),
             evidence=evidence,
         )
-        return TaskRules(sample, {"certificate": proof}, tree=Tree(b, depth, gate, holds, law))
+        return TaskRules(sample, {"certificate": proof}, tree=Decomposition(b, depth, gate, holds, law))
 
     def render(self, values: Values) -> str:
         thresholds = " ".join(str(int(threshold)) for threshold in values["threshold"])
