@@ -8,7 +8,7 @@ demo: .venv/installed-plots
 	.venv/bin/python -m pvg.benchmarks.demo
 
 test: .venv/installed-test
-	.venv/bin/pytest --numprocesses auto --dist worksteal
+	.venv/bin/pytest --numprocesses auto --dist loadfile
 
 # A stamp per extra: pip runs again only when what it reads has changed.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/made

@@ -101,11 +101,15 @@ class Protocol(ABC):
     def rows(self, task: Task, proof: Proof | None) -> tuple[Row, ...]:
         """The table for a task's proof, or without one for a protocol that needs none; ValueError says why it does not fit.
 
-        By default the protocol's own `table`, for proofs that have every kind of utterance in it.
+        By default the protocol's own `table`, for proofs whose script is said in it, once or several times.
         """
-        missing = {row.kind for row in self.table} - {VERDICT, *self.kinds(task, proof), *(proof.kinds if proof else ())}
+        own = {VERDICT, *self.kinds(task, proof)}
+        said = tuple(row.kind for row in sorted(self.table, key=lambda row: row.turn) if row.kind not in own)
+        missing = set(said) - set(proof.kinds if proof else ())
         if missing:
             raise ValueError(f"it needs utterances {sorted(missing)}")
+        if proof is not None and said != proof.script * (len(said) // len(proof.script)):
+            raise ValueError(f"it says {said}; the proof's script is {proof.script}")
         return self.table
 
     def tables(self, task: Task, proof: Proof | None) -> Mapping[str, NDArray[Any]]:

@@ -31,7 +31,7 @@ from pvg.verifier import remember
 UNLIKELY = 1e-6  # a correct rate is refused this rarely
 PARITY = 2**31 - 1  # the bits of a lane's key that say which dishonest prover plays in it
 NUMBERS = 4000  # lanes in which the stated numbers are counted
-LANES = 250  # few enough for the serial kernels alone: compiling is what takes the time here
+LANES = 120  # few enough for the serial kernels alone: compiling is what takes the time here, or interpreting
 
 
 def check_task(task: Task, games: int = 4000, seed: int = 0) -> None:

@@ -267,12 +267,14 @@ class Asking(Protocol):
     """The verifier asks before it hears anything, which a search over messages cannot stand for."""
 
     roles = (Role("prover", "prover", -1.0), Role("verifier", "verifier", -1.0))
-    kinds = {"question": (Field("question", 2),)}  # noqa: RUF012
     table = (
         Row(0, ("verifier",), "question", slot=0, hearers=("prover",)),
         Row(1, ("prover",), "message", slot=1, hearers=("verifier",)),
         Row(2, ("verifier",), "verdict"),
     )
+
+    def kinds(self, task: Task, proof: Proof | None) -> dict[str, tuple[Field, ...]]:
+        return {"question": (Field("question", 2),)}
 
     def build(self, task: Task, proof: Proof | None) -> ProtocolRules:
         return ProtocolRules(deal=next_turn, after=next_turn, pay=next_turn)

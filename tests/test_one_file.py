@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from interpreted import interpreted
 
 PROTOCOL = '''
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class SecondOpinion(Protocol):
 '''
 
 USE = """
-import sys, gymnasium, second_opinion
+import gymnasium, second_opinion
 from pvg import gallery
 from pvg.cli import main
 from pvg.envs import parallel_env
@@ -78,10 +77,7 @@ main()
 
 def test_a_protocol_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "second_opinion.py").write_text(PROTOCOL)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", USE], env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("True True")
-    assert "first opinion: opinion 0..1 -> second" in done.stdout
+    out = interpreted(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{USE}")
+    assert out.startswith("True True")
+    assert "first opinion: opinion 0..1 -> second" in out
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".py"] == ["second_opinion.py"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.error import NameNotFound, ResetNeeded
+from interpreted import interpreted
 from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
 from toys import PROVER, VERIFIER, Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
 
@@ -30,7 +31,6 @@ from pvg.registry import UnknownName
 from pvg.spec import default_protocol, resolve
 from pvg.task import Proof, Task, tasks
 from pvg.tasks import Arith
-from pvg.testing import fitting
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,15 @@ TOYS: list[tuple[Task, Protocol]] = [
 ]
 toys = pytest.mark.parametrize(("task", "protocol"), TOYS, ids=lambda thing: type(thing).__name__)
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{advice}")
-    for advice in (
-        "unknown reset option 'options'",  # which PettingZoo's tests give
-        "Observation is not a NumPy array",  # what they say of Dict spaces and of players with names
-        "Observation space for each agent probably should be",
-        "Action space for each agent probably should be",
-        "Agents have different observation space sizes",
-        "We recommend agents to be named",
-    )
-]
+ADVICE = (
+    "unknown reset option 'options'",  # which PettingZoo's tests give
+    "Observation is not a NumPy array",  # what they say of Dict spaces and of players with names
+    "Observation space for each agent probably should be",
+    "Action space for each agent probably should be",
+    "Agents have different observation space sizes",
+    "We recommend agents to be named",
+)
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{advice}") for advice in ADVICE]
 
 
 def check_pettingzoo(task: Task | str, **words: Any) -> None:
@@ -97,11 +95,24 @@ def check_pettingzoo(task: Task | str, **words: Any) -> None:
     parallel_seed_test(lambda: parallel_env(task, **words))
 
 
-@pytest.mark.parametrize("name", list(protocols))
-def test_every_protocol_passes_pettingzoos_tests(name: str) -> None:
-    protocol = protocols[name]()
-    task = next(spec.task for kind in tasks for spec in fitting(tasks[kind]()) if spec.protocol == protocol)
-    check_pettingzoo(task, protocol=protocol)
+EVERY_PROTOCOL = """
+import warnings
+from pvg.protocol import protocols
+from pvg.task import tasks
+from pvg.testing import fitting, on_two_tasks
+from test_pettingzoo import ADVICE, check_pettingzoo
+for advice in ADVICE:
+    warnings.filterwarnings("ignore", advice)
+every = [spec for name in tasks for spec in fitting(tasks[name]())]
+for name in protocols:
+    print(name, flush=True)
+    spec = on_two_tasks(protocols[name], every)[0]
+    check_pettingzoo(spec.task, protocol=spec.protocol, proof=spec.proof_name)
+"""
+
+
+def test_every_protocol_passes_pettingzoos_tests() -> None:
+    interpreted(EVERY_PROTOCOL)
 
 
 @toys
