@@ -40,7 +40,8 @@ class Unseen(Formula):
 
     @property
     def private(self) -> tuple[Field, ...]:  # type: ignore[override]
-        return (Field("inner", 2, (self.gates,), seen_by=()),)
+        inner, serial = super().private
+        return (replace(inner, seen_by=()), serial)
 
 
 class NoLaw(Formula):

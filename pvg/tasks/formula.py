@@ -13,6 +13,8 @@ from pvg.field import Field
 from pvg.lane import draw, lane
 from pvg.task import Decomposition, Proof, Task, TaskRules, Values, tasks, within
 
+SERIALS = 20  # the fewest of which each split gets one
+
 
 @tasks.register("Formula")
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Formula(Task):
 
     Statement: each gate's threshold (1: or, b: and), uniform over 1..b, and the leaves, which the prover alone sees, as it does
     the value of every gate. The root is true with probability 1/2; given a node's value, its children's are uniform over
-    the values that make it so. The thresholds say nothing of the truth.
+    the values that make it so. The thresholds say nothing of the truth. Games are split by a number nobody sees: of so few
+    statements, what is true of those in one split tells what is false in another.
     Proof `certificate`: leaves that make the root true whatever the others are; evidence is their values; completeness 1,
     soundness error 0. The verifier looks at up to b^r leaves.
     Capability `tree`: for protocols that go down to a single leaf.
@@ -32,6 +35,7 @@ class Formula(Task):
     hard: 27 leaves under gates of three. Preset obfuscated: one flaw in 64 leaves.
     """
 
+    split_by = ("serial",)
     presets: ClassVar = {
         "hard": {"branching": 3, "depth": 3},
         "obfuscated": {"branching": 4, "depth": 3, "one_flaw": True},
@@ -66,7 +70,8 @@ class Formula(Task):
 
     @property
     def private(self) -> tuple[Field, ...]:  # type: ignore[override]
-        return (Field("inner", 2, (self.gates,), ("gate",), kind="bit", seen_by=("prover",)),)
+        inner = Field("inner", 2, (self.gates,), ("gate",), kind="bit", seen_by=("prover",))
+        return (inner, Field("serial", SERIALS, seen_by=()))
 
     @property
     def tables(self) -> dict[str, NDArray[Any]]:
@@ -86,6 +91,7 @@ class Formula(Task):
 
         @lane
         def sample(s: Any, tables: Any) -> None:
+            s.serial = draw(s, SERIALS)
             s.truth = s.inner[0] = draw(s, 2)
             for node in range(gates):
                 s.threshold[node] = b if one_flaw else 1 + draw(s, b)
