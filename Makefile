@@ -1,6 +1,10 @@
 # The two commands of the README: each makes .venv if it is missing, installs the tested versions, and runs.
 PYTHON ?= python3
 
+# Tests that play many games a few times, which takes a tenth of the time if nothing is compiled.
+INTERPRETED = enumerator envs frozen_transcripts metrics networks pettingzoo protocol_consultancy protocol_debate \
+	protocol_full_information protocol_merlin_arthur protocol_multi_prover sb3 solver verifier
+
 .PHONY: demo test
 .NOTPARALLEL:
 
@@ -8,7 +12,8 @@ demo: .venv/installed-plots
 	.venv/bin/python -m pvg.benchmarks.demo
 
 test: .venv/installed-test
-	.venv/bin/pytest --numprocesses auto --dist loadfile
+	.venv/bin/pytest --numprocesses auto --dist loadfile $(INTERPRETED:%=--ignore=tests/test_%.py)
+	NUMBA_DISABLE_JIT=1 .venv/bin/pytest --numprocesses auto --dist loadfile $(INTERPRETED:%=tests/test_%.py)
 
 # A stamp per extra: pip runs again only when what it reads has changed.
 .venv/installed-%: pyproject.toml constraints.txt | .venv/made

@@ -12,14 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from pvg.benchmarks.provenance import provenance
-from pvg.benchmarks.throughput import LANES, measure
-from pvg.game import Game
+from pvg.benchmarks.throughput import LANES, measure, whole_games
 from pvg.protocol import protocols
 from pvg.protocols import ProverVerifier
 from pvg.spec import Spec, resolve
@@ -42,17 +40,6 @@ def pairs() -> dict[str, tuple[Spec, Spec]]:
     return found
 
 
-def player(spec: Spec) -> Callable[[], int]:
-    """Deal and play every lane once. Returns the steps made."""
-    game = Game(spec, LANES, seed=0)
-
-    def play() -> int:
-        game.play()
-        return int(game.field("elapsed").sum())
-
-    return play
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -62,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     start, chosen, rows = provenance(), pairs(), {}
     rates = measure(
-        {f"{name}{end}": player(spec) for name, pair in chosen.items() for end, spec in zip(("", " base"), pair, strict=True)},
+        {f"{name}{end}": whole_games(spec) for name, pair in chosen.items() for end, spec in zip(("", " base"), pair, strict=True)},
         given.rounds,
         given.seconds,
     )

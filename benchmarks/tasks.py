@@ -11,26 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 import pvg
 from pvg.benchmarks.provenance import provenance
-from pvg.benchmarks.throughput import LANES, measure
+from pvg.benchmarks.throughput import LANES, measure, whole_games
 from pvg.task import tasks
-
-
-def player(name: str) -> Callable[[], int]:
-    """Deal and play every lane of a task once, its first proof under its default protocol. Returns the steps made."""
-    game = pvg.game(name, num_envs=LANES, seed=0)
-
-    def play() -> int:
-        game.play()
-        return int(game.field("elapsed").sum())
-
-    return play
 
 
 def main() -> None:
@@ -41,7 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     start = provenance()
-    rates = measure({name: player(name) for name in tasks}, given.rounds, given.seconds)
+    rates = measure({name: whole_games(pvg.game(name).spec) for name in tasks}, given.rounds, given.seconds)
     rows = {}
     for name, values in rates.items():
         ratio = statistics.median(a / b for a, b in zip(values, rates["Arith"], strict=True))

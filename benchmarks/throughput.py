@@ -24,6 +24,8 @@ import torch
 
 import pvg
 from pvg.benchmarks.provenance import provenance
+from pvg.game import Game
+from pvg.spec import Spec
 
 LANES = 16_384
 
@@ -72,6 +74,17 @@ def single(env_id: str, steps: int = 2000, **settings: Any) -> Callable[[], int]
             if terminated or truncated:
                 env.reset()
         return steps
+
+    return play
+
+
+def whole_games(spec: Spec) -> Callable[[], int]:
+    """Deal and play every lane of a game once, with the default players. Returns the steps made."""
+    game = Game(spec, LANES, seed=0)
+
+    def play() -> int:
+        game.play()
+        return int(game.field("elapsed").sum())
 
     return play
 

@@ -9,7 +9,36 @@ import numpy as np
 
 from pvg.field import Field
 from pvg.lane import LaneFunction, draw, lane
-from pvg.task import Proof
+from pvg.task import Proof, TaskRules
+
+
+def chain_rules(sample: LaneFunction, steps: int, states: int, apply: LaneFunction, undo: LaneFunction) -> TaskRules:
+    """The rules of a task that deals such a chain: its proofs, and the claim stated by a prover."""
+    state_at = _running(apply)
+
+    @lane
+    def solve(s: Any, tables: Any, out: Any) -> None:
+        out[0] = state_at(s, tables, steps)
+
+    @lane
+    def restate(s: Any, tables: Any, symbols: Any) -> None:
+        s.claim = symbols[0]
+        s.truth = 1 if s.claim == state_at(s, tables, steps) else 0
+
+    return TaskRules(sample, chain_proofs(steps, states, apply, undo), solve, restate)
+
+
+def _running(apply: LaneFunction) -> LaneFunction:
+    """state_at(s, tables, step): the state after so many steps."""
+
+    @lane
+    def state_at(s: Any, tables: Any, step: Any) -> Any:
+        state = np.int64(s.start)
+        for j in range(step):
+            state = apply(s, tables, j, state)
+        return state
+
+    return state_at
 
 
 def chain_proofs(steps: int, states: int, apply: LaneFunction, undo: LaneFunction) -> dict[str, Proof]:
@@ -128,14 +157,7 @@ def _bisection(steps: int, states: int, apply: LaneFunction, undo: LaneFunction)
     after it is. Where one step is left, nothing that is said changes it.
     """
     script = ("message", "challenge") * rounds(steps)
-    last = len(script)
-
-    @lane
-    def state_at(s: Any, tables: Any, step: Any) -> Any:
-        state = np.int64(s.start)
-        for j in range(step):
-            state = apply(s, tables, j, state)
-        return state
+    last, state_at = len(script), _running(apply)
 
     @lane
     def check(s: Any, tables: Any, first: Any) -> Any:

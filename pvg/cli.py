@@ -343,8 +343,7 @@ def _print_json(thing: Any) -> None:
 
 
 def _about(thing: Any) -> str:
-    text = getattr(thing, "about", None) or thing.__doc__ or ""
-    return str(text).strip().splitlines()[0]
+    return gallery.about(str(getattr(thing, "about", None) or inspect.getdoc(thing) or ""))
 
 
 def _dishonest() -> dict[str, str]:

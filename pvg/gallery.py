@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pvg.field import EVERYONE, Field
 from pvg.game import Game
 from pvg.protocol import VERDICT, protocols
 from pvg.spec import Spec, played
@@ -103,7 +104,7 @@ def who_says_what(spec: Spec) -> list[tuple[str, str, str, str]]:
     """The table: turn, speaker, kind of utterance and what it is made of, hearers; rows after the twelfth are left out."""
     lines = []
     for row in spec.rows[:12]:
-        parts = ", ".join(f"{f.name} 0..{f.high - 1}{f' x {f.size}' if f.size > 1 else ''}" for f in spec.parts(row))
+        parts = ", ".join(f"{f.name} 0..{f.high - 1}{f' x {f.size}' if f.size > 1 else ''}{_for(f)}" for f in spec.parts(row))
         says = row.kind if row.kind == VERDICT else f"{row.kind}: {parts}"
         late = "" if row.revealed is None else f" from turn {row.revealed} on"
         lines.append((str(row.turn), " or ".join(row.speakers), says, f"{', '.join(row.hearers)}{late}"))
@@ -112,6 +113,11 @@ def who_says_what(spec: Spec) -> list[tuple[str, str, str, str]]:
         last = spec.rows[-1]
         lines.append((str(last.turn), " or ".join(last.speakers), last.kind, ", ".join(last.hearers)))
     return lines
+
+
+def _for(field: Field) -> str:
+    """Whom a part of an utterance is for, where that is not everybody who hears it."""
+    return "" if set(EVERYONE) <= set(field.seen_by) else f" (for the {' or '.join(field.seen_by) or 'record'} alone)"
 
 
 def _proofs(task: str, protocol: str) -> list[str]:
@@ -125,7 +131,7 @@ def protocol_table() -> str:
     lines = ["| protocol | game | who is paid | class | source |", "| --- | --- | --- | --- | --- |"]
     for name in protocols:
         text = inspect.getdoc(protocols[name]) or ""
-        cells = (text.splitlines()[0], labelled(text, "Paid"), protocols[name].complexity, labelled(text, "Source"))
+        cells = (about(text), labelled(text, "Paid"), protocols[name].complexity, labelled(text, "Source"))
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -139,8 +145,13 @@ def table() -> str:
         text = inspect.getdoc(type(task)) or ""
         proofs = "; ".join(f"`{spec.proof_name}` {spec.proof}" if spec.proof else f"`{spec.label}`" for spec in played(task))
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
-        lines.append(f"| `pvg/{name}-v0` | {text.splitlines()[0]} | {proofs} | {labelled(text, 'Source')} | {speed} |")
+        lines.append(f"| `pvg/{name}-v0` | {about(text)} | {proofs} | {labelled(text, 'Source')} | {speed} |")
     return "\n".join(lines)
+
+
+def about(docstring: str) -> str:
+    """What the first paragraph says."""
+    return " ".join(docstring.strip().split("\n\n")[0].split())
 
 
 def labelled(docstring: str, label: str) -> str:

@@ -11,9 +11,9 @@ from interpreted import interpreted
 from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, Misstated, PrivateCoin
 
 import pvg
-from pvg.protocol import Protocol
+from pvg.protocol import Protocol, protocols
 from pvg.task import Task, tasks
-from pvg.testing import check_env, check_protocol, check_task
+from pvg.testing import check_env, check_protocol, check_task, fitting, on_two_tasks, records
 
 TOYS: list[tuple[Task, Protocol]] = [
     (Bit(), EarlyDecision()),
@@ -102,6 +102,22 @@ def test_every_other_task_keeps_its_contract(part: int) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_every_protocol_keeps_its_contract_on_two_tasks(part: int) -> None:
     interpreted(ON_TWO_TASKS, part, 4)
+
+
+RECORDS = """
+from pvg.protocol import protocols
+from pvg.task import tasks
+from pvg.testing import fitting, on_two_tasks, records
+every = [spec for name in tasks for spec in fitting(tasks[name]())]
+for name in protocols:
+    print(name, records(on_two_tasks(protocols[name], every)[0]))
+"""
+
+
+def test_compiled_and_interpreted_every_protocol_plays_the_same_games() -> None:
+    found = dict(line.split() for line in interpreted(RECORDS).splitlines())
+    every = [spec for name in tasks for spec in fitting(tasks[name]())]
+    assert found == {name: records(on_two_tasks(protocols[name], every)[0]) for name in protocols}
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -14,7 +14,7 @@ from pvg.task import Proof, Task
 class FullInformation(Solo):
     """No prover, and nothing is hidden from the verifier that a prover would see: the ceiling every protocol is held against.
 
-    Paid: 1 if right, -1 if wrong, 0 for "don't know".
+    Paid: the verifier 1 if right, -1 if wrong, 0 for "don't know".
     Source: the judge with access to the text, as in Khan et al. 2024.
 
     Its only scripted player is chance: the ceiling is what a verifier learns here.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pvg.chain import chain_proofs
+from pvg.chain import chain_rules
 from pvg.field import Field
 from pvg.lane import draw, lane
 from pvg.task import Task, TaskRules, Values, tasks, within
@@ -93,23 +93,7 @@ class Arith(Task):
             s.truth = draw(s, 2)
             s.claim = state if s.truth == 1 else (state + 1 + draw(s, m - 1)) % m
 
-        @lane
-        def value(s: Any, tables: Any) -> Any:
-            state = np.int64(s.start)
-            for j in range(n):
-                state = apply(s, tables, j, state)
-            return state
-
-        @lane
-        def solve(s: Any, tables: Any, out: Any) -> None:
-            out[0] = value(s, tables)
-
-        @lane
-        def restate(s: Any, tables: Any, symbols: Any) -> None:
-            s.claim = symbols[0]
-            s.truth = 1 if s.claim == value(s, tables) else 0
-
-        return TaskRules(sample, chain_proofs(n, m, apply, undo), solve, restate)
+        return chain_rules(sample, n, m, apply, undo)
 
     def render(self, values: Values) -> str:
         steps = zip(values["op"], values["x"], strict=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pvg.chain import chain_proofs
+from pvg.chain import chain_rules
 from pvg.field import Field
 from pvg.lane import draw, lane
 from pvg.task import Task, TaskRules, Values, tasks, within
@@ -73,23 +73,7 @@ class WordProblem(Task):
             s.truth = draw(s, 2)
             s.claim = state if s.truth == 1 else (state + 1 + draw(s, POINTS - 1)) % POINTS
 
-        @lane
-        def value(s: Any, tables: Any) -> Any:
-            state = np.int64(s.start)
-            for j in range(n):
-                state = apply(s, tables, j, state)
-            return state
-
-        @lane
-        def solve(s: Any, tables: Any, out: Any) -> None:
-            out[0] = value(s, tables)
-
-        @lane
-        def restate(s: Any, tables: Any, symbols: Any) -> None:
-            s.claim = symbols[0]
-            s.truth = 1 if s.claim == value(s, tables) else 0
-
-        return TaskRules(sample, chain_proofs(n, POINTS, apply, undo), solve, restate)
+        return chain_rules(sample, n, POINTS, apply, undo)
 
     def render(self, values: Values) -> str:
         word = " ".join("".join(map(str, ELEMENTS[g])) for g in values["element"])
