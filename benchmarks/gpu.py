@@ -3,7 +3,7 @@
     python -m pvg.benchmarks.gpu --out results/gpu.json
     python -m pvg.benchmarks.gpu --dry --out dry.json      (no GPU: PTX for sm_90, and the CUDA simulator at tiny size)
 
-For every registered task with each of its proofs, and every registered protocol on two tasks: builds every kernel, plays
+For every registered task with each of its proofs, and every registered protocol on one task: builds every kernel, plays
 the same seeds on both devices with random and with default players and compares the records bit for bit, then times the
 environment alone (deal and step with given symbols), whole scripted games in one kernel, and games in which a small network
 decides. Stops before 8 minutes.
@@ -32,8 +32,10 @@ from pvg.agent import Observation, Utterance, agents, default_agent
 from pvg.benchmarks.provenance import provenance
 from pvg.engine import kernels
 from pvg.game import Game
-from pvg.spec import Spec
-from pvg.testing import covering
+from pvg.protocol import protocols
+from pvg.spec import Spec, played
+from pvg.task import tasks
+from pvg.testing import fitting, on_two_tasks
 
 DEADLINE = 480.0  # seconds
 COMPARED, TIMED = 4096, 2**20  # lanes
@@ -56,8 +58,10 @@ class Policy(nn.Module):
 
 
 def specs() -> list[Spec]:
-    """Every registered task at its defaults with each of its proofs, and every registered protocol on two tasks."""
-    return list(covering())
+    """Every registered task at its defaults with each of its proofs, and every registered protocol on one task."""
+    every = [spec for name in tasks for spec in fitting(tasks[name]())]
+    own = (spec for name in tasks for spec in played(tasks[name]()))
+    return list(dict.fromkeys([*own, *(on_two_tasks(protocols[name], every)[0] for name in protocols)]))
 
 
 def casts(spec: Spec) -> dict[str, dict[str, Any]]:
