@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from pvg.field import Field
 from pvg.lane import LaneFunction, draw, lane
@@ -206,6 +205,8 @@ def estimates(probability: Fraction, count: int, points: int) -> tuple[int, NDAr
     """The mean of `count` samples, rounded to a multiple of 1 / points (halves up): the least one that comes, and from there on
     the chances, of SCALE, that it is at most that, up to the first certain one. Chances below 2^-33 are nought.
     """
+    from scipy.stats import binom  # which takes half a second, and `import pvg` needs none of it
+
     at = np.arange(points + 1, dtype=np.int64)
     most = (count * (2 * at + 1) - 1) // (2 * points)  # of the samples that are 1
     chances = np.round(binom.cdf(most, count, float(probability)) * SCALE).astype(np.uint32)
