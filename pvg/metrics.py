@@ -24,7 +24,6 @@ from pvg.spec import Spec
 Floats = NDArray[np.float64]
 
 FLOOR = 1e-4  # probabilities are clipped to this in logarithms: one certain and wrong verdict does not outweigh all others
-STATED = (0.25, 0.42, 0.60, 0.80, 0.99)  # the five confidences a person could state in Bowman et al. 2022
 DRAWS = 1000  # resamples of a bootstrap
 
 _PAST_ALL_LANES = np.uint64(2**63)  # lanes are numbered below, so that no coin is a lane's key
@@ -162,19 +161,6 @@ def calibration_error(confidence: Tensor, right: Tensor, bins: int = 10) -> floa
     bin_of = (checked(confidence).double() * bins).long().clamp(max=bins - 1)
     gap = torch.zeros(bins, dtype=torch.float64, device=bin_of.device)
     return float(gap.index_add(0, bin_of, right.double() - confidence.double()).abs().sum()) / len(confidence)
-
-
-def stated_calibration_error(confidence: Tensor, right: Tensor, stated: Sequence[float] = STATED) -> float:
-    """The mean over the confidences that were stated of |share right - confidence|; each verdict counts at the nearest.
-
-    Source: Bowman et al. 2022, where a person could state five.
-    """
-    levels = torch.tensor(stated, dtype=torch.float64, device=confidence.device)
-    nearest = (checked(confidence).double()[:, None] - levels).abs().argmin(1)
-    gaps = [abs(float(right[nearest == k].double().mean() - levels[k])) for k in nearest.unique().tolist()]
-    if not gaps:
-        raise ValueError("stated_calibration_error: no verdicts")
-    return sum(gaps) / len(gaps)
 
 
 # Means and differences, over statements drawn again and again.

@@ -32,7 +32,6 @@ from pvg.metrics import (
     paired_difference,
     proportion,
     said,
-    stated_calibration_error,
     worst,
 )
 from pvg.protocols import Bisection
@@ -188,12 +187,6 @@ def test_calibration_error_weighs_each_bin_by_its_verdicts() -> None:
     assert calibration_error(torch.ones(3), torch.ones(3, dtype=torch.bool)) == 0
     with pytest.raises(ValueError, match="bins=0"):
         calibration_error(confidence, right, bins=0)
-
-
-def test_stated_confidences_are_compared_one_by_one() -> None:
-    confidence = torch.tensor([0.25] * 4 + [0.97] * 2)
-    right = torch.tensor([True, False, False, False, True, False])
-    assert stated_calibration_error(confidence, right) == pytest.approx((0 + 0.49) / 2)
 
 
 def test_a_mean_of_equal_values_is_certain_and_of_tosses_as_uncertain_as_they_are() -> None:
