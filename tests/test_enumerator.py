@@ -10,7 +10,8 @@ import torch
 from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 from pvg.agent import agents, find_agent
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response, expected_return
 from pvg.game import Game
 from pvg.protocol import Protocol
 from pvg.protocols import ProverVerifier, Solo

@@ -10,7 +10,8 @@ from exhibits import Exhibits
 from toys import Lookup
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocol import Protocol
 from pvg.protocols.consultancy import CONSULTANT, JUDGE, Consultancy

@@ -17,7 +17,8 @@ from toys import Different, Lookup
 
 from pvg.agent import agents
 from pvg.chain import chain_proofs
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response, expected_return
 from pvg.field import Field
 from pvg.game import Game
 from pvg.lane import draw, lane

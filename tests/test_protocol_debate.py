@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from toys import Bit, Different, Lookup
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, State, best_response
+from pvg.enumerator import Enumerator, State
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocol import Protocol
 from pvg.protocols.debate import JUDGE, Debate

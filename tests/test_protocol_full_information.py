@@ -7,7 +7,8 @@ import torch
 from toys import Bit
 
 from pvg.agent import default_agent
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocols import Solo
 from pvg.protocols.full_information import FullInformation

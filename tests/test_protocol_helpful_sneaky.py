@@ -10,7 +10,8 @@ from toys import Bit
 
 import pvg
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response, expected_return
 from pvg.game import Game
 from pvg.protocols.helpful_sneaky import HelpfulSneaky
 from pvg.spec import resolve

@@ -9,7 +9,8 @@ import torch
 from toys import Bit, Different, Lookup
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocols import InteractiveProof
 from pvg.spec import resolve

@@ -14,7 +14,8 @@ from test_task_coloring import Complete
 from toys import Different, Lookup
 
 from pvg.agent import agents, find_agent
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response, expected_return
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.protocol import Row

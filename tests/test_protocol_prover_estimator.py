@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, State, Tree, best_response, expected_return
+from pvg.enumerator import Enumerator, State
+from pvg.extensive_form import Tree, best_response, expected_return
 from pvg.field import Field
 from pvg.game import Game
 from pvg.lane import lane

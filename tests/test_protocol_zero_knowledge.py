@@ -12,7 +12,8 @@ import torch
 
 import pvg
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.lane import LaneFunction, draw, lane
 from pvg.protocols import InteractiveProof
 from pvg.protocols.zero_knowledge import DISTINGUISHER, ZeroKnowledge, transcript_distance

@@ -9,7 +9,8 @@ from toys import Bit, Different, Lookup
 
 import pvg
 from pvg.agent import Observation, agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocols import Bisection, InteractiveProof, ProverVerifier
 from pvg.spec import default_protocol, resolve

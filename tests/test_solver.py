@@ -19,7 +19,8 @@ from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Privat
 from pvg.agent import Observation, agents
 from pvg.agents.networks import build
 from pvg.agents.play import play
-from pvg.enumerator import Enumerator, Tree, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import Tree, best_response, expected_return
 from pvg.field import Field
 from pvg.game import Game
 from pvg.lane import draw, lane

@@ -15,7 +15,8 @@ import torch
 from scipy.stats import binom, chisquare
 
 from pvg.agent import agents, find_agent
-from pvg.enumerator import Enumerator, best_response, expected_return
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response, expected_return
 from pvg.game import Game, game
 from pvg.lane import lane
 from pvg.leaks import marginal_leaks

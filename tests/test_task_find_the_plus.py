@@ -15,7 +15,8 @@ from torch.nn import functional
 from pvg.agent import agents
 from pvg.agents import attacks
 from pvg.agents.evaluation import deal
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.leaks import marginal_leaks

@@ -15,7 +15,8 @@ from torch import Tensor
 from pvg.agent import Observation, Utterance, agents, find_agent
 from pvg.agents.attacks import ask
 from pvg.agents.evaluation import deal, evaluate
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.leaks import marginal_leaks
 from pvg.protocols import ProverVerifier

@@ -17,7 +17,8 @@ from scipy.stats import binomtest
 import pvg
 from pvg import isomorphism
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, State, best_response
+from pvg.enumerator import Enumerator, State
+from pvg.extensive_form import best_response
 from pvg.isomorphism import graph_pool, wl_score
 from pvg.leaks import marginal_leaks
 from pvg.protocols import InteractiveProof, ProverVerifier

@@ -14,8 +14,9 @@ from scipy.stats import chi2
 
 import pvg
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
 from pvg.envs.vector import GameVectorEnv
+from pvg.extensive_form import best_response
 from pvg.field import Field
 from pvg.leaks import marginal_leaks
 from pvg.protocols import InteractiveProof

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pvg.agent import agents, find_agent
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game, game
 from pvg.leaks import marginal_leaks
 from pvg.protocols import ProverVerifier

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.lane import lane
 from pvg.leaks import marginal_leaks

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.leaks import marginal_leaks
 from pvg.protocol import Protocol

@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 
 from pvg.agent import agents
 from pvg.digits import IMAGES, LABELS, digits, read_idx
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.protocols import Consultancy
 from pvg.protocols.debate import Debate

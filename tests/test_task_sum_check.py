@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.game import Game
 from pvg.leaks import marginal_leaks
 from pvg.protocols import InteractiveProof

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pvg.agent import agents
-from pvg.enumerator import Enumerator, best_response
+from pvg.enumerator import Enumerator
+from pvg.extensive_form import best_response
 from pvg.field import Field
 from pvg.lane import draw, lane
 from pvg.protocol import Protocol, ProtocolRules, Role, Row, next_turn, protocols, script_rows
