@@ -1,25 +1,32 @@
-"""What a training run is: network, sizes, how many updates of each phase, seed and device."""
+"""What a training run is: networks, sizes, phases, seed and device."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Annotated, Any
 
+from tyro.constructors import PrimitiveConstructorSpec
+
+from pvg.agents.adversarial import Adversarial
+from pvg.agents.algorithm import Algorithm, described, phases, words
+from pvg.agents.imitation import Imitation
 from pvg.agents.networks import networks
 from pvg.spec import Spec
 
-Seats = Literal["both", "prover", "verifier"]
-Phase = Literal["imitation", "adversarial", "selfplay"]
-
-PHASES: tuple[Phase, ...] = ("imitation", "adversarial", "selfplay")
+_PHASES: PrimitiveConstructorSpec[tuple[Algorithm, ...]] = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="ALGORITHM [SETTING=VALUE ...] ...",
+    instance_from_str=phases,
+    is_instance=lambda value: isinstance(value, tuple) and all(isinstance(phase, Algorithm) for phase in value),
+    str_from_instance=lambda chosen: [word for phase in chosen for word in words(phase)],
+)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Three phases one after the other; 0 updates leave one out.
-
-    Each update plays `lanes` whole games, dealt from the seed.
+    """Phases one after the other, each an algorithm with its settings. Each update plays `lanes` whole games, dealt from
+    the seed.
     """
 
     network: str | None = None
@@ -33,43 +40,25 @@ class TrainConfig:
     """Width of its layers; None: the network's own."""
     layers: int | None = None
     """How many; None: the network's own."""
+    shared: bool = False
+    """One network, and one critic, for all roles of a seat, such as both debaters."""
+    phases: Annotated[tuple[Algorithm, ...], _PHASES] = (Imitation(updates=300), Adversarial(updates=150))
+    """Algorithms in their order, each with its settings, such as `imitation updates=300 ppo updates=100 seats=prover`;
+    `pvg list algorithms` shows them all.
+    """
     lanes: int = 256
-    """Games an update."""
+    """Games an update, of all processes together."""
     learning_rate: float | None = None
-    """Of Adam, at its highest; each phase warms up to it and falls along a cosine to 2 % of it.
+    """Of Adam in supervised learning, at its highest; each phase warms up to it and falls along a cosine to 2 % of it.
 
     None: the network's own.
     """
-    imitation_updates: int = 300
-    """Updates of supervised learning: verifiers of the truth, provers of honest utterances, on scripted games."""
-    imitation_seats: Seats = "both"
-    """Whose players imitation trains."""
-    adversarial_updates: int = 150
-    """Updates in which the verifier learns from the message it likes best, for a share of the false claims."""
-    adversarial_share: float = 0.5
-    """That share; 0 makes the phase more imitation by the verifier: the control with the same number of updates."""
-    search_restarts: int = 1
-    """Random messages the search for the best message climbs from, besides the scripted one; no matter where the
-    search is exact.
-    """
-    search_sweeps: int = 1
-    """Sweeps over the message's positions of each climb."""
-    selfplay_updates: int = 0
-    """Updates of PPO on games the learned players play with each other."""
-    selfplay_seats: Seats = "prover"
-    """Whose players self-play trains; the others stay as they are."""
-    selfplay_learning_rate: float = 1e-3
-    """Of Adam in self-play, with the same schedule."""
-    epochs: int = 4
-    """PPO: passes over each update's games."""
-    minibatches: int = 2
-    """PPO: parts of a pass."""
-    clip: float = 0.2
-    """PPO: how far the probability ratio may leave 1 before its gradient is cut."""
-    entropy: float = 0.01
-    """PPO: weight of the entropy bonus, a nat an utterance."""
+    compiled: bool = False
+    """Whether networks are compiled (torch.compile) for learning: a minute at the start, worth it for large ones."""
     log_every: int = 20
     """Updates between two rows of the log."""
+    tensorboard: bool = False
+    """Whether the log is written for TensorBoard too (extra `tensorboard`)."""
     checkpoint_every: int = 500
     """Updates between two checkpoints; one is also written at the end of each phase."""
     seed: int = 0
@@ -81,29 +70,14 @@ class TrainConfig:
         for name in (self.network, self.prover_network):
             if name is not None:
                 networks[name]
-        least = {"lanes": 2, "epochs": 1, "minibatches": 1, "log_every": 1, "checkpoint_every": 1, "search_sweeps": 1}
+        least = {"lanes": 2, "log_every": 1, "checkpoint_every": 1}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int) and value < least.get(field.name, 0):
                 raise ValueError(f"{field.name}={value}: expected at least {least.get(field.name, 0)}")
-        for name, low, high in (
-            ("selfplay_learning_rate", 0.0, 1.0),
-            ("adversarial_share", 0.0, 1.0),
-            ("clip", 0.0, 1.0),
-            ("entropy", 0.0, 10.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name}={getattr(self, name)} is outside {low:g}..{high:g}")
-        if self.minibatches > self.lanes:
-            raise ValueError(f"minibatches={self.minibatches} is outside 1..lanes={self.lanes}")
-
-    def updates(self, phase: Phase) -> int:
-        """How many updates of a phase."""
-        return {
-            "imitation": self.imitation_updates,
-            "adversarial": self.adversarial_updates,
-            "selfplay": self.selfplay_updates,
-        }[phase]
+        for phase in self.phases:
+            if not isinstance(phase, Algorithm):
+                raise ValueError(f"phases: expected algorithms, such as Imitation(updates=300), got {phase!r}")
 
     def for_game(self, spec: Spec) -> TrainConfig:
         """With the architecture that suits a game, where none is named."""
@@ -115,6 +89,11 @@ class TrainConfig:
         """The name of a seat's network."""
         assert self.network is not None, "for_game() names one"
         return self.prover_network or self.network if seat == "prover" else self.network
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """In plain containers, as files hold it."""
+    return {f.name: getattr(config, f.name) for f in fields(config)} | {"phases": [described(phase) for phase in config.phases]}
 
 
 def schedule(update: int, total: int) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 Row = dict[str, float | int | str]
 
@@ -16,22 +18,27 @@ class Log:
     """The rows of a run, kept in `rows` and, where `folder` is given, in its two files, which begin with `rows` as
     they are now.
 
+    tensorboard: draw them for TensorBoard too, in the folder's `tensorboard`, each figure under its phase's name.
     A phase may bring figures of its own: the CSV is then written anew under a longer head, blank where a row lacks a
     figure.
     """
 
-    def __init__(self, folder: Path | None, rows: list[Row]) -> None:
+    def __init__(self, folder: Path | None, rows: list[Row], tensorboard: bool = False) -> None:
         self.rows = list(rows)
+        self._board = _board(folder) if tensorboard and folder is not None else None
         self._folder = folder
         self._head: list[str] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             _replace(folder / FILES[1], [json.dumps(row) for row in rows])
             self._rewrite_csv()
+        for row in rows:
+            self._draw(row)
 
     def write(self, row: Row) -> None:
         """Add a row."""
         self.rows.append(row)
+        self._draw(row)
         if self._folder is None:
             return
         with (self._folder / FILES[1]).open("a") as file:
@@ -42,6 +49,13 @@ class Log:
         else:
             self._rewrite_csv()
 
+    def _draw(self, row: Row) -> None:
+        if self._board is not None:
+            for name, value in row.items():
+                if not isinstance(value, str):
+                    self._board.add_scalar(f"{row['phase']}/{name}", value, row["update"])
+            self._board.flush()
+
     def _rewrite_csv(self) -> None:
         assert self._folder is not None
         self._head = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -51,6 +65,18 @@ class Log:
             writer.writeheader()
             writer.writerows(self.rows)
         part.replace(self._folder / FILES[0])
+
+
+def _board(folder: Path) -> Any:
+    """A writer of scalars that begins anew, since all rows are there to be drawn again; ValueError without TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("tensorboard=True: needs TensorBoard: pip install 'prover-verifier-games[tensorboard]'") from error
+    drawn = folder / "tensorboard"
+    if drawn.exists():
+        shutil.rmtree(drawn)
+    return SummaryWriter(drawn)
 
 
 def _replace(path: Path, lines: list[str]) -> None:

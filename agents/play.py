@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 
 from pvg.agent import Agent, LaneAgent
+from pvg.agents import distributed
+from pvg.agents.team import hashed
 from pvg.game import Game
 from pvg.protocol import next_turn
 
@@ -20,13 +21,19 @@ class Experience(NamedTuple):
     packed: Tensor  # turn lane width  what it saw
     symbols: Tensor  # turn lane position  int32, what it said
     acting: Tensor  # turn lane  bool, whether it spoke
+    log_prob: Tensor  # turn lane  float32, of what it said, by itself; 0 for those who do not tell
     reward: Tensor  # turn lane  float32, what it was paid from this turn until its next
+
+    def of(self, lanes: Tensor) -> Experience:
+        """The part of some lanes."""
+        return Experience(*(x[:, lanes] for x in self))
 
 
 def deal(game: Game, *name: object) -> None:
-    """Deal the games of a name, such as (seed, phase, update): the same ones whenever it is given."""
-    digest = hashlib.blake2b("|".join(map(str, name)).encode(), digest_size=8).digest()
-    game.seed(int.from_bytes(digest, "little"))
+    """Deal the games of a name, such as (seed, phase, update): the same ones whenever it is given. Of several processes each
+    deals its own lanes of them.
+    """
+    game.seed(hashed(*name), first_lane=distributed.rank() * game.num_envs)
 
 
 @torch.no_grad()
@@ -39,7 +46,7 @@ def play(game: Game, cast: Mapping[str, Agent], roles: Iterable[str]) -> dict[st
     index = {role: spec.role_index(role) for role in roles}
     scripted = tuple(agent if isinstance(agent := cast[role.name], LaneAgent) else None for role in spec.roles)
     taken: dict[str, list[list[Tensor]]] = {role: [] for role in index}
-    fixed = spec.rules.after is next_turn
+    fixed, silent = spec.rules.after is next_turn, torch.zeros(game.num_envs, device=game.bytes.device)
     for turn in range(spec.horizon):
         acting = game.acting
         if any(scripted):
@@ -48,14 +55,18 @@ def play(game: Game, cast: Mapping[str, Agent], roles: Iterable[str]) -> dict[st
             agent = cast[role.name]
             if (fixed and spec.row_of(i)[turn] < 0) or (isinstance(agent, LaneAgent) and role.name not in index):
                 continue
-            observation = game.observe(i)
+            observation, log_prob = game.observe(i), None
             if not isinstance(agent, LaneAgent):
                 said = agent.act(observation, acting[:, i])
                 game.actions[:, i, : said.symbols.shape[1]] = said.symbols
+                log_prob = said.log_prob
+                if said.belief is not None:
+                    game.field("belief").copy_(torch.where(acting[:, i], said.belief, game.field("belief")))
             if role.name in index:
-                taken[role.name].append([observation.packed, game.actions[:, i].clone(), acting[:, i]])
+                kept = silent if log_prob is None else log_prob
+                taken[role.name].append([observation.packed, game.actions[:, i].clone(), acting[:, i], kept])
         reward = game.step()
         for role_name, i in index.items():
             for entry in taken[role_name][-1:]:
-                entry[3:] = [entry[3] + reward[:, i] if len(entry) > 3 else reward[:, i].clone()]
-    return {role: Experience(*map(torch.stack, zip(*turns, strict=True))) for role, turns in taken.items()}
+                entry[4:] = [entry[4] + reward[:, i] if len(entry) > 4 else reward[:, i].clone()]
+    return {role: Experience(*map(torch.stack, zip(*entries, strict=True))) for role, entries in taken.items()}

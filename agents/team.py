@@ -1,17 +1,23 @@
-"""The learners of a run: a network a role, a critic and optimisers beside it, and the randomness that is theirs."""
+"""The learners of a run: a network a role, a critic and an optimiser beside it, and the randomness that is theirs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from pvg.agents.config import TrainConfig
+from pvg.agents.distributed import add_gradients
 from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork, build, networks
 from pvg.agents.networks.mlp import OneHot, column_highs, perceptron
 from pvg.spec import Spec, View
+
+if TYPE_CHECKING:
+    from pvg.agents.config import TrainConfig
 
 CRITIC_WIDTH = 64
 
@@ -34,95 +40,142 @@ class Critic(nn.Module):
 
 @dataclass(frozen=True)
 class Learner:
-    """A role's player and critic, each with its optimiser. learning_rate: of supervised learning, at its highest."""
+    """A role's player and critic, and their optimiser: a group of parameters each.
+
+    learning_rate: of supervised learning, at its highest.
+    """
 
     player: Player
     critic: Critic
     optimiser: torch.optim.Adam
-    critic_optimiser: torch.optim.Adam
     learning_rate: float
 
     def step(self, loss: Tensor, rate: float) -> None:
-        """One step of Adam on the player."""
-        descend(self.optimiser, loss, rate)
+        """One step of Adam down `loss` at a learning rate; gradients of player and critic are clipped to norm 1 each."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+            add_gradients(group["params"])
+            torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+        self.optimiser.step()
 
     def state(self) -> dict[str, Any]:
         """Everything the learner is, as plain containers of tensors."""
-        parts: dict[str, Any] = {name: getattr(self, name).state_dict() for name in PARTS}
-        return parts | {"draws": self.player.generator.get_state()}
+        return {name: getattr(self, name).state_dict() for name in PARTS}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Become what `state()` was."""
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
-        self.player.generator.set_state(state["draws"])
 
 
-PARTS = ("player", "critic", "optimiser", "critic_optimiser")
+PARTS = ("player", "critic", "optimiser")
 
 
 @dataclass(frozen=True)
 class Team:
-    """All learners by role, and the generator of everything that is drawn in training besides their play."""
+    """All learners by role, the generator of everything that is drawn in training besides their play, and what a phase
+    remembers from update to update: plain containers of tensors.
+    """
 
     spec: Spec
     learners: dict[str, Learner]
     generator: torch.Generator
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def players(self) -> dict[str, Player]:
         return {role: learner.player for role, learner in self.learners.items()}
 
     @property
-    def verifier(self) -> VerifierNetwork:
-        """The player of the first verifier's seat."""
-        return next(p for p in self.players.values() if isinstance(p, VerifierNetwork))
+    def verifier(self) -> VerifierNetwork | None:
+        """The player of the first verifier's seat; None where it asks too, and so is not one that only judges."""
+        return next((p for p in self.players.values() if isinstance(p, VerifierNetwork)), None)
 
     @property
     def prover(self) -> ProverNetwork | None:
         """The player of the first prover's seat; None where the protocol has none."""
-        return next((p for p in self.players.values() if isinstance(p, ProverNetwork)), None)
+        return next((self.learners[r.name].player for r in self.spec.roles if r.seat == "prover"), None)  # type: ignore[return-value]
 
     def seated(self, seats: str) -> dict[str, Learner]:
         """The learners of "both" seats, or of the prover's or the verifier's."""
         seat = {role.name: role.seat for role in self.spec.roles}
         return {role: learner for role, learner in self.learners.items() if seats in ("both", seat[role])}
 
+    def name_draws(self, *name: object) -> None:
+        """Make everything drawn from now on that of a name, such as (seed, phase, update): the same whenever it is given."""
+        self.generator.manual_seed(hashed(*name))
+        for role, learner in self.learners.items():
+            learner.player.generator.manual_seed(hashed(*name, role))
+
     def state(self) -> dict[str, Any]:
         """Everything the team is, as plain containers of tensors."""
         learners = {role: learner.state() for role, learner in self.learners.items()}
-        return {"learners": learners, "draws": self.generator.get_state()}
+        return {"learners": learners, "memory": self.memory}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Become what `state()` was."""
         for role, learner in self.learners.items():
             learner.restore(state["learners"][role])
-        self.generator.set_state(state["draws"])
+        self.memory.clear()
+        self.memory.update(state["memory"])
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """A copy of every player's weights, by role."""
+        return {role: copy.deepcopy(player.state_dict()) for role, player in self.players.items()}
+
+    def past(self, role: str, weights: Mapping[str, Tensor]) -> Player:
+        """A player of a role as it was, with draws of its own; it does not learn."""
+        player = copy.deepcopy(self.learners[role].player)
+        player.load_state_dict(weights)
+        player.generator.manual_seed(hashed(self.learners[role].player.generator.initial_seed(), "past"))
+        return player.requires_grad_(False)
+
+
+def hashed(*name: object) -> int:
+    """A seed of 63 bits from a name."""
+    digest = hashlib.blake2b("|".join(map(str, name)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 def assemble(spec: Spec, config: TrainConfig) -> Team:
-    """New learners for every role of a game but nature, all from the run's seed."""
-    learners = {}
+    """New learners for every role of a game but nature, all from the run's seed.
+
+    ValueError: `shared` where two roles of a seat do not see and say the same things.
+    """
+    learners: dict[str, Learner] = {}
+    first: dict[str, Learner] = {}
     for i, role in enumerate(spec.roles):
         if role.seat == "nature":
             continue
         seed = config.seed * len(spec.roles) + i
         name = config.network_of(role.seat)
         player = build(name, spec, role.name, seed, width=config.width, layers=config.layers, device=config.device)
+        if config.shared and role.seat in first:
+            model = first[role.seat]
+            tie(player, model.player)
+            learners[role.name] = Learner(player, model.critic, model.optimiser, model.learning_rate)
+            continue
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             critic = Critic(player.view).to(config.device)
-        optimiser, other = (torch.optim.Adam(part.parameters()) for part in (player, critic))
+        groups = [{"params": list(part.parameters())} for part in (player, critic)]
         rate = networks[name].learning_rate if config.learning_rate is None else config.learning_rate
-        learners[role.name] = Learner(player, critic, optimiser, other, rate)
-    return Team(spec, learners, torch.Generator(config.device).manual_seed(config.seed))
+        learners[role.name] = Learner(player, critic, torch.optim.Adam(groups, fused=True), rate)
+        first[role.seat] = learners[role.name]
+    return Team(spec, learners, torch.Generator(config.device))
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """One step of an optimiser down `loss` at a learning rate, gradients clipped to norm 1."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-        torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
-    optimiser.step()
+def tie(player: Player, model: Player) -> None:
+    """Make a player's weights those of another role's player, so that what either learns both know."""
+    roles = [p.spec.roles[p.role].name for p in (model, player)]
+    layouts = [[(c.start, c.stop, c.high) for c in p.view] for p in (model, player)]
+    weights = [{name: p.shape for name, p in which.named_parameters()} for which in (model, player)]
+    if layouts[0] != layouts[1] or weights[0] != weights[1]:
+        raise ValueError(
+            f"shared=True: {roles[0]!r} and {roles[1]!r} do not see and say the same things; one network cannot be both"
+        )
+    for name, weight in model.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        player.get_submodule(owner)._parameters[leaf] = weight

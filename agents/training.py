@@ -1,12 +1,9 @@
-"""The one training loop: imitation, then adversarial training, then self-play, each for as many updates as the config
-says.
-"""
+"""The one training loop: the phases of a config one after the other, each for as many updates as it says."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +11,17 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from pvg.agents import checkpoint
-from pvg.agents.adversarial import train_against_best
-from pvg.agents.config import PHASES, Phase, TrainConfig, schedule
-from pvg.agents.imitation import Figures, imitate
+from pvg.agents import checkpoint, distributed
+from pvg.agents.algorithm import Figures, named
+from pvg.agents.config import TrainConfig, plain, schedule
 from pvg.agents.log import FILES, Log, Row
 from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork
 from pvg.agents.play import deal
-from pvg.agents.selfplay import play_and_learn
 from pvg.agents.team import Team, assemble
 from pvg.game import Game
 from pvg.spec import Spec
 
 CHECKPOINT = "checkpoint.pt"
-
-UPDATES: dict[Phase, Callable[[Team, Game, TrainConfig, float], Figures]] = {
-    "imitation": imitate,
-    "adversarial": train_against_best,
-    "selfplay": play_and_learn,
-}
 
 
 class Diverged(ValueError):
@@ -43,11 +32,11 @@ class Diverged(ValueError):
 class Trained:
     """What a run made: players by role, and its log.
 
-    verifier and prover: the first of each seat (a protocol may have no prover).
+    verifier and prover: the first of each seat; a verifier that asks is no VerifierNetwork, a protocol may have no prover.
     """
 
     players: dict[str, Player]
-    verifier: VerifierNetwork
+    verifier: VerifierNetwork | None
     prover: ProverNetwork | None
     history: list[Row]
 
@@ -69,8 +58,16 @@ def train(
     finite.
     """
     config = (TrainConfig() if config is None else config).for_game(spec)
-    game, team = Game(spec, config.lanes, config.device), assemble(spec, config)
-    done, rows = dict.fromkeys(PHASES, 0), []
+    with distributed.processes(config.device):
+        return _train(spec, config, out if distributed.rank() == 0 else None, resume, progress and distributed.rank() == 0)
+
+
+def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | None, progress: bool) -> Trained:
+    lanes, left = divmod(config.lanes, distributed.size())
+    if left:
+        raise ValueError(f"lanes={config.lanes}: not a multiple of the {distributed.size()} processes")
+    game, team = Game(spec, lanes, config.device), assemble(spec, config)
+    done, rows = [0] * len(config.phases), []
     if out is not None:
         checkpoint.describe(spec)
         refuse_overwriting(out, resume)
@@ -78,31 +75,43 @@ def train(
         contents = checkpoint.load(resume)
         refuse_misfit(resume, contents, spec, config)
         team.restore(contents["state"])
-        done, rows = dict(contents["done"]), contents["history"]
-    log, saved = Log(out, rows), resume
+        done, rows = (contents["done"] + done)[: len(done)], contents["history"]
+    log, saved = Log(out, rows, config.tensorboard), resume
     clock = time.perf_counter() - float(rows[-1]["seconds"] if rows else 0)
     with _bar(progress) as bar:
-        for phase in PHASES:
-            total = config.updates(phase)
-            name = phase if team.prover is not None else f"alone: {phase}"
-            line = bar.add_task(name, total=total, completed=done[phase], figures="", visible=total > 0)
-            for update in range(done[phase], total):
-                deal(game, config.seed, phase, update)
-                pace = schedule(update, total)
-                figures = UPDATES[phase](team, game, config, pace)
-                refuse_non_finite(figures, phase, update, saved)
-                done[phase] = update + 1
-                if update % config.log_every == 0 or update + 1 == total:
-                    row: Row = {"phase": phase, "update": update, "pace": pace}
+        for number, phase in enumerate(config.phases):
+            name = named(phase)
+            shown = name if team.prover is not None else f"alone: {name}"
+            line = bar.add_task(shown, total=phase.updates, completed=done[number], figures="", visible=phase.updates > 0)
+            if done[number] == 0 and phase.updates > 0:
+                team.memory.clear()
+                phase.begin(team, game)
+            for update in range(done[number], phase.updates):
+                deal(game, config.seed, number, name, update)
+                team.name_draws(config.seed, number, name, update)
+                pace = schedule(update, phase.updates)
+                figures = everywhere(phase.update(team, game, update, pace))
+                refuse_non_finite(figures, name, update, saved)
+                done[number], last = update + 1, update + 1 == phase.updates
+                if update % config.log_every == 0 or last:
+                    row: Row = {"phase": name, "update": update, "pace": pace}
                     row |= {name: float(value) for name, value in figures.items()}
                     log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
                     bar.update(line, figures=_live(row))
                 bar.update(line, completed=update + 1)
-                if out is not None and ((update + 1) % config.checkpoint_every == 0 or update + 1 == total):
-                    refuse_non_finite(weight_figures(team), phase, update, saved)
+                if out is not None and ((update + 1) % config.checkpoint_every == 0 or last):
+                    refuse_non_finite(weight_figures(team), name, update, saved)
                     saved = out / CHECKPOINT
                     checkpoint.save(saved, _contents(spec, config, team, done, log.rows))
     return Trained(team.players, team.verifier, team.prover, log.rows)
+
+
+def everywhere(figures: Figures) -> Figures:
+    """Figures of all processes, from each one's part of the means."""
+    if distributed.size() == 1:
+        return figures
+    sums = distributed.total(torch.stack([value.double() for value in figures.values()]))
+    return dict(zip(figures, sums, strict=True))
 
 
 def refuse_overwriting(out: Path, resume: Path | None) -> None:
@@ -116,21 +125,25 @@ def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: Trai
     """ValueError where a checkpoint is of another game, network or device, or past a phase that the config prolongs."""
     if contents["spec"] != checkpoint.describe(spec):
         raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
-    for name in ("network", "prover_network", "width", "layers", "device"):
+    for name in ("network", "prover_network", "width", "layers", "shared", "device"):
         had, wanted = contents["config"][name], getattr(config, name)
         if had != wanted:
             raise ValueError(f"checkpoint {path}: it has {name}={had!r}, and the config {wanted!r}")
-    for i, phase in enumerate(PHASES):
-        begun = [later for later in PHASES[i + 1 :] if contents["done"][later] > 0]
-        made = contents["done"][phase]
-        if begun and made < config.updates(phase):
+    done, had = contents["done"], contents["config"]["phases"]
+    begun = sum(count > 0 for count in done)
+    for i, made in enumerate(done[:begun]):
+        phase = config.phases[i] if i < len(config.phases) else None
+        if phase is None or named(phase) != had[i]["algorithm"]:
+            wanted = "no more" if phase is None else named(phase)
+            raise ValueError(f"checkpoint {path}: its phase {i + 1} is {had[i]['algorithm']}, and the config's {wanted}")
+        if i + 1 < begun and made < phase.updates:
             raise ValueError(
-                f"{phase}_updates={config.updates(phase)}: checkpoint {path} left {phase} after {made} updates "
-                f"and has begun {begun[0]}"
+                f"{named(phase)} updates={phase.updates}: checkpoint {path} left {named(phase)} after {made} updates "
+                f"and has begun {had[i + 1]['algorithm']}"
             )
 
 
-def refuse_non_finite(figures: Figures, phase: Phase, update: int, saved: Path | None) -> None:
+def refuse_non_finite(figures: Figures, phase: str, update: int, saved: Path | None) -> None:
     """Diverged where a figure is NaN or infinite. One look at the device an update."""
     if not bool(torch.isfinite(torch.stack([value.float() for value in figures.values()])).all()):
         name, value = next((name, value) for name, value in figures.items() if not bool(value.isfinite()))
@@ -144,16 +157,16 @@ def weight_figures(team: Team) -> Figures:
     return {f"the sum of the {role}'s weights": torch.stack(parts).sum() for role, parts in sums.items()}
 
 
-def _contents(spec: Spec, config: TrainConfig, team: Team, done: dict[Phase, int], rows: list[Row]) -> dict[str, Any]:
+def _contents(spec: Spec, config: TrainConfig, team: Team, done: list[int], rows: list[Row]) -> dict[str, Any]:
     sizes = {"width": config.width, "layers": config.layers}
     return {
         "spec": checkpoint.describe(spec),
-        "config": asdict(config),
+        "config": plain(config),
         "players": {
             role.name: {"network": config.network_of(role.seat), **sizes} for role in spec.roles if role.name in team.learners
         },
         "state": team.state(),
-        "done": done,
+        "done": list(done),
         "history": rows,
     }
 

@@ -16,17 +16,19 @@ import multiprocessing
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from pvg.agents.config import TrainConfig
+from pvg.agents.adversarial import Adversarial
+from pvg.agents.config import TrainConfig, plain
 from pvg.agents.evaluation import evaluate
 from pvg.agents.experiment import solo
+from pvg.agents.imitation import Imitation
 from pvg.agents.report import Report, figure, table
-from pvg.agents.training import CHECKPOINT, train
+from pvg.agents.training import CHECKPOINT, Trained, train
 from pvg.benchmarks.provenance import provenance
 from pvg.metrics import Figure
 from pvg.protocols import ProverVerifier
@@ -39,11 +41,9 @@ MLP = TrainConfig(
     network="mlp",
     learning_rate=2e-3,
     lanes=512,
-    imitation_seats="verifier",
-    imitation_updates=5000,
-    adversarial_updates=1500,
+    phases=(Imitation(updates=5000, seats="verifier"), Adversarial(updates=1500)),
 )
-STEP_CHECK = TrainConfig(imitation_seats="verifier")
+STEP_CHECK = TrainConfig(phases=(Imitation(updates=300, seats="verifier"), Adversarial(updates=150)))
 
 
 def rows(config: TrainConfig, claims: int) -> dict[str, Report]:
@@ -51,12 +51,19 @@ def rows(config: TrainConfig, claims: int) -> dict[str, Report]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        taught = train(SPEC, replace(config, adversarial_updates=0), folder / "imitation", progress=False)
-        found = {"imitation": taught.verifier}
-        for kind, share in (("control", 0.0), ("adversarial", config.adversarial_share)):
-            onward, start = replace(config, adversarial_share=share), folder / "imitation" / CHECKPOINT
-            found[kind] = train(SPEC, onward, folder / kind, resume=start, progress=False).verifier
-    return {f"{config.network}, {kind}": evaluate(verifier, SPEC, claims=claims) for kind, verifier in found.items()}
+        imitation, adversarial = config.phases
+        assert isinstance(adversarial, Adversarial)
+        found = {"imitation": train(SPEC, replace(config, phases=(imitation,)), folder / "imitation", progress=False)}
+        for kind, share in (("control", 0.0), ("adversarial", adversarial.share)):
+            onward = replace(config, phases=(imitation, replace(adversarial, share=share)))
+            found[kind] = train(SPEC, onward, folder / kind, resume=folder / "imitation" / CHECKPOINT, progress=False)
+    return {f"{config.for_game(SPEC).network}, {kind}": measured(run, claims) for kind, run in found.items()}
+
+
+def measured(trained: Trained, claims: int) -> Report:
+    """The report of what training made."""
+    assert trained.verifier is not None
+    return evaluate(trained.verifier, SPEC, claims=claims)
 
 
 def alone(config: TrainConfig, claims: int) -> Figure:
@@ -98,7 +105,7 @@ def main() -> None:
     console.print(f"{time.perf_counter() - started:.0f} s")
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
-        configs = {str(config.network): asdict(config) for config in (MLP, STEP_CHECK)}
+        configs = {str(config.network): plain(config) for config in (MLP, STEP_CHECK)}
         figures = {name: report.as_dict() for name, report in reports.items()}
         result = {"provenance": made_by, "configs": configs, "solo_accuracy": unaided.as_dict(), "reports": figures}
         (given.out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")

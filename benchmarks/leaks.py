@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 import pvg
 from pvg.agents.config import TrainConfig
+from pvg.agents.imitation import Imitation
 from pvg.agents.networks.mlp import OneHot, column_highs
 from pvg.agents.training import train
 from pvg.benchmarks.provenance import provenance
@@ -31,7 +32,7 @@ from pvg.task import Task, tasks
 
 FITTED, SCORED = 100_000, 20_000  # games
 EPOCHS, BATCH = 10, 1000
-MLP = TrainConfig(network="mlp", imitation_updates=1000, adversarial_updates=0, lanes=1000)
+MLP = TrainConfig(network="mlp", phases=(Imitation(updates=1000),), lanes=1000)
 
 
 def linear_probe(task: Task, seed: int = 0) -> Figure:
@@ -55,6 +56,7 @@ def linear_probe(task: Task, seed: int = 0) -> Figure:
 def mlp_probe(task: Task) -> Figure:
     """Accuracy on fresh statements of the `mlp` network, trained on a million."""
     verifier = train(resolve(task, Solo(), split="train"), MLP, progress=False).verifier
+    assert verifier is not None
     seen, truth = dealt(task, "test", SCORED, 0)
     with torch.no_grad():
         return proportion(verifier.log_probs(seen).argmax(1) == truth, "fresh statements")

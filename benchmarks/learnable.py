@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from pvg.agents.config import TrainConfig
+from pvg.agents.imitation import Imitation
 from pvg.agents.networks import VerifierNetwork, build
 from pvg.agents.training import train
 from pvg.benchmarks.provenance import provenance
@@ -32,7 +33,6 @@ from pvg.task import Task, tasks
 
 PARAMETERS, GAMES = 100_000, 20_000
 UPDATES = {"mlp": 6000, "transformer": 1500, "step_check": 3000}
-CONFIG = TrainConfig(imitation_seats="verifier", adversarial_updates=0, lanes=256)
 
 
 def judged(task: Task) -> Spec:
@@ -59,8 +59,10 @@ def learn(task: Task, network: str, seed: int = 0) -> dict[str, Any]:
     """Train one network and measure it."""
     spec = judged(task)
     start = time.process_time()
-    config = replace(CONFIG, network=network, width=width(network, spec), imitation_updates=UPDATES[network], seed=seed)
+    phase = Imitation(updates=UPDATES[network], seats="verifier")
+    config = TrainConfig(network=network, width=width(network, spec), phases=(phase,), lanes=256, seed=seed)
     verifier = train(replace(spec, split="train"), config, progress=False).verifier
+    assert verifier is not None
     seconds = time.process_time() - start
     return {"width": config.width, "cpu_seconds": seconds, **measure(verifier, replace(spec, split="test"), seed)}
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pvg.agents.config import TrainConfig
+from pvg.agents.config import TrainConfig, plain
 from pvg.agents.experiment import experiment
 from pvg.agents.report import Report
+from pvg.agents.selfplay import PPO
 from pvg.agents.training import Diverged
 from pvg.benchmarks.provenance import provenance
 from pvg.protocols import ProverVerifier
@@ -33,9 +34,9 @@ from pvg.tasks import Arith
 
 SETTINGS = {
     "default": TrainConfig(),
-    "selfplay": TrainConfig(selfplay_updates=100),
-    "selfplay_both": TrainConfig(selfplay_updates=100, selfplay_seats="both"),
-    "babbling": TrainConfig(imitation_updates=0, adversarial_updates=0, selfplay_updates=500, selfplay_seats="both"),
+    "selfplay": TrainConfig(phases=(*TrainConfig().phases, PPO(updates=100, seats="prover"))),
+    "selfplay_both": TrainConfig(phases=(*TrainConfig().phases, PPO(updates=100))),
+    "babbling": TrainConfig(phases=(PPO(updates=500),)),
 }
 
 
@@ -55,6 +56,7 @@ def run(setting: str, seed: int) -> dict[str, Any]:
     spec = resolve(Arith(), ProverVerifier())
     try:
         report = experiment(spec, replace(SETTINGS[setting], seed=seed), progress=False)
+        assert isinstance(report, Report)
     except Diverged as error:
         return {"setting": setting, "seed": seed, "as_claimed": False, "diverged": str(error)}
     return {"setting": setting, "seed": seed, "as_claimed": score(setting, report), **report.as_dict()}
@@ -87,7 +89,7 @@ def main() -> None:
         ended = sum(row["as_claimed"] for row in rows if row["setting"] == setting)
         print(f"{setting}: {ended} of {given.seeds} seeds as claimed")
     if given.out:
-        configs = {name: asdict(SETTINGS[name]) for name in given.settings}
+        configs = {name: plain(SETTINGS[name]) for name in given.settings}
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps({"provenance": made_by, "configs": configs, "runs": rows}, indent=2) + "\n")
 

@@ -59,10 +59,11 @@ class Observation:
 
 
 class Utterance(NamedTuple):
-    """What a batch agent says: symbols, and with a verdict its probability that the answer is 1."""
+    """What a batch agent says: symbols, with a verdict its probability that the answer is 1, and how likely it was to say so."""
 
     symbols: Tensor  # lane position  int32
     belief: Tensor | None = None  # lane  float32
+    log_prob: Tensor | None = None  # lane  float32
 
 
 @runtime_checkable

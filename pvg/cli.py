@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import sys
-import typing
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,10 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 import pvg
 from pvg import cli_games, frozen, gallery
 from pvg.agent import Agent, agents
-from pvg.agents.attacks import seats
+from pvg.agents.algorithm import algorithms, settings_of
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import evaluate as measure
-from pvg.agents.experiment import REPORT, experiment
+from pvg.agents.experiment import REPORT, experiment, unsearched
 from pvg.agents.networks import ProverNetwork, VerifierNetwork, networks
 from pvg.agents.report import Report, figure, table, write
 from pvg.game import checked_device
@@ -35,6 +34,7 @@ from pvg.judging import judge_of
 from pvg.person import seat_of
 from pvg.protocol import protocols
 from pvg.registry import Registry, unknown
+from pvg.settings import with_settings
 from pvg.spec import Spec, default_protocol, played, resolve
 from pvg.task import tasks
 from pvg.verifier import ScriptedVerifier, Verifier
@@ -60,13 +60,14 @@ Players = Annotated[
     arg(metavar="ROLE=AGENT", help="who plays a role: an agent's name, or a checkpoint.pt that has a player for it"),
 ]
 Json = Annotated[bool, arg(help="print JSON instead of a table")]
-What = Literal["tasks", "protocols", "agents", "networks"]
+What = Literal["tasks", "protocols", "agents", "networks", "algorithms"]
 
 
 @app.command(name="list")
 def list_(what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False) -> None:
-    """What there is: tasks, protocols, scripted agents and network architectures, each with a line about it."""
+    """What there is: tasks, protocols, scripted agents, networks and learning algorithms, each with a line about it."""
     kinds: dict[str, Registry[Any]] = {"tasks": tasks, "protocols": protocols, "agents": agents, "networks": networks}
+    kinds["algorithms"] = algorithms
     chosen: dict[str, dict[str, Any]] = {
         kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)
     }
@@ -76,19 +77,35 @@ def list_(what: Positional[Annotated[What | None, arg(help="which of them; all i
         chosen["protocols"] = {name: {"about": about, **_rules(name)} for name, about in chosen["protocols"].items()}
     if "agents" in chosen:
         chosen["agents"] |= _dishonest()
+    if "algorithms" in chosen:
+        chosen["algorithms"] = {
+            name: {"about": about, "settings": settings_of(name)} for name, about in chosen["algorithms"].items()
+        }
     if json:
         _print_json(chosen)
         return
     for kind, lines in chosen.items():
-        console.print(
-            {"tasks": _tasks, "protocols": _protocols}[kind](lines) if kind in ("tasks", "protocols") else _plain(kind, lines)
-        )
+        shown = {"tasks": _tasks, "protocols": _protocols, "algorithms": _algorithms}
+        console.print(shown[kind](lines) if kind in shown else _plain(kind, lines))
 
 
 def _plain(kind: str, lines: dict[str, str]) -> Table:
     shown = Table("name", "about", title=kind, title_justify="left", show_header=False)
     for name, about in lines.items():
         shown.add_row(escape(name), escape(about))
+    return shown
+
+
+def _algorithms(lines: dict[str, Any]) -> Table:
+    caption = (
+        "Settings with their defaults; `pvg train ENV_ID --algorithm NAME SETTING=VALUE ...` runs one, several one after the other."
+    )
+    shown = Table(
+        title="algorithms", title_justify="left", caption=caption, caption_justify="left", show_header=False, show_lines=True
+    )
+    for name, line in lines.items():
+        settings = "\n".join(f"  [bold]{escape(setting)}[/bold]  {escape(about)}" for setting, about in line["settings"].items())
+        shown.add_row(escape(name), f"{escape(line['about'])}\n{settings}")
     return shown
 
 
@@ -151,16 +168,23 @@ def train(
     resume: Annotated[Path | None, arg(help="checkpoint.pt of an interrupted run to go on from")] = None,
     json: Json = False,
 ) -> None:
-    """Train a verifier (and a prover), then report how far the verifier can be trusted.
+    """Train players for every role, then report how far the verifier can be trusted.
 
-    Three phases: imitation of honest and dishonest provers, training against the best message the verifier's weaknesses allow,
-    and, on request, self-play. The report is about fresh statements: what it accepts of true claims (completeness), of false
-    claims from each scripted prover, and of false claims from the best message there is.
+    Phases follow one another, each an algorithm with its settings: by default imitation of honest and dishonest provers, then
+    training against the best message the verifier's weaknesses allow. The report is about fresh statements: what the verifier
+    accepts of true claims (completeness), of false claims from each scripted prover, and of false claims from the best message
+    there is; under protocols in which no best response is searched for, what becomes of games the learned players play.
     """
     if resume is None:
         _refuse_existing(out)
-    report = experiment(_spec(env_id, protocol, settings), config, out, claims=claims, resume=resume, progress=not json)
-    _show(report, out, json)
+    spec = _spec(env_id, protocol, settings)
+    found = experiment(spec, config, out, claims=claims, resume=resume, progress=not json)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # the first of several processes speaks for all
+    if isinstance(found, Report):
+        return _show(found, out, json)
+    names = {role.name: "learned" for role in spec.roles if role.seat != "nature"}
+    _print(*cli_games.became(found, spec, names, unsearched(spec)), None, json)
 
 
 @app.command
@@ -202,7 +226,7 @@ def evaluate(
         raise ValueError(f"--against {against}: it judges the same transcripts; give them with --transcripts")
     spec, seated = cli_games.seated(who, asked, where)
     claims = 2000 if claims is None else claims
-    reason = _not_searched(spec)
+    reason = unsearched(spec)
     if players or reason is not None:
         taken = {spec.roles[judge_of(spec)].name: f"{who} plays that role"}
         cast, names = cli_games.cast_of(spec, players, taken, seated, where)
@@ -279,28 +303,15 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
     proof = asked.pop("proof", None)
     rules_of: Any = type(default_protocol(start, proof)) if protocol is None else protocols[protocol]
     chosen = rules_of()
-    sizes, rules = ({f.name: _type(thing, f.name) for f in dataclasses.fields(thing)} for thing in (start, chosen))
-    values: dict[str, Any] = {}
-    for name, text in asked.items():
-        known = {**rules, **sizes}
-        if name not in known:
+    sizes, rules = ([f.name for f in dataclasses.fields(thing)] for thing in (start, chosen))
+    for name in asked:
+        if name not in (*sizes, *rules):
             says = f"the documentation of {kind.__name__} and of {rules_of.__name__}"
-            raise unknown(f"size of {kind.__name__} or setting of {rules_of.__name__}", name, [*known, "preset", "proof"], says)
-        read = {bool: lambda text: {"true": True, "false": False}[text.lower()], tuple: lambda text: (*map(int, text.split(",")),)}
-        try:
-            values[name] = read.get(known[name], known[name])(text)
-        except (ValueError, KeyError):
-            raise ValueError(f"--set {name}={text}: expected {name}=<{known[name].__name__}>") from None
-    task = dataclasses.replace(start, **{name: value for name, value in values.items() if name in sizes})
-    rules_chosen = dataclasses.replace(chosen, **{name: value for name, value in values.items() if name not in sizes})
+            what = f"size of {kind.__name__} or setting of {rules_of.__name__}"
+            raise unknown(what, name, [*rules, *sizes, "preset", "proof"], says)
+    task = with_settings(start, {name: text for name, text in asked.items() if name in sizes}, env_id)
+    rules_chosen = with_settings(chosen, {name: text for name, text in asked.items() if name not in sizes}, rules_of.__name__)
     return resolve(task, rules_chosen, proof)
-
-
-def _type(thing: Any, name: str) -> type[object]:
-    """What a setting is read as; of one that is None unless told otherwise, what else it may be."""
-    value, kind = getattr(thing, name), type(thing)
-    either: tuple[type[object], ...] = typing.get_args(typing.get_type_hints(kind)[name])
-    return next(other for other in either if other is not type(None)) if value is None else type(value)
 
 
 def _verifier(who: str, spec: Spec, seated: Mapping[str, Agent]) -> tuple[Verifier, ProverNetwork | None]:
@@ -309,15 +320,6 @@ def _verifier(who: str, spec: Spec, seated: Mapping[str, Agent]) -> tuple[Verifi
     learned = [player for player in seated.values() if isinstance(player, VerifierNetwork)]
     verifier = learned[0] if learned else ScriptedVerifier(spec, who, spec.roles[judge_of(spec)].name)
     return verifier, provers[0] if provers else None
-
-
-def _not_searched(spec: Spec) -> str | None:
-    """Why no best response can be searched for; None where it can."""
-    try:
-        seats(spec)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _refuse_existing(out: Path | None) -> None:

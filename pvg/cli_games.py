@@ -15,7 +15,7 @@ from pvg.agents.checkpoint import load_players
 from pvg.frozen import Transcripts, joined, load, record, same_game
 from pvg.game import Game
 from pvg.judging import compared, judge, judge_of, report
-from pvg.metrics import Figure
+from pvg.metrics import Figure, Played
 from pvg.person import Left, Person
 from pvg.spec import Spec, resolve
 from pvg.transcript import transcript
@@ -82,7 +82,7 @@ def by_agents(
     """Games that agents play in every seat: transcripts, and what became of them, for JSON and for people."""
     _positive(games)
     kept = record(Game(spec, games, seed=seed), cast)
-    return kept, *_became(kept, names, seed)
+    return kept, *became(kept.measured(seed), spec, names)
 
 
 def by_person(
@@ -115,7 +115,7 @@ def played(
     """What becomes of games on statements of the test split, for JSON and for people; `reason`: why no attack was searched for."""
     _positive(games)
     game = Game(resolve(spec.task, spec.protocol, spec.proof_name, "test"), games, device, seed)
-    return _became(record(game, cast), names, seed, f" No best response is searched for. {reason}." if reason else "")
+    return became(record(game, cast).measured(seed), spec, names, reason)
 
 
 def _positive(games: int) -> None:
@@ -123,11 +123,12 @@ def _positive(games: int) -> None:
         raise ValueError(f"games={games}: expected at least 1")
 
 
-def _became(kept: Transcripts, names: Mapping[str, str], seed: int, note: str = "") -> tuple[dict[str, Any], Table]:
-    found = kept.measured(seed)
+def became(found: Played, spec: Spec, names: Mapping[str, str], reason: str | None = None) -> tuple[dict[str, Any], Table]:
+    """What became of games, for JSON and for people; `reason`: why no attack was searched for."""
     forfeits = ", ".join(f"{role} {count}" for role, count in found.forfeits.items() if count) or "none"
+    note = f" No best response is searched for. {reason}." if reason else ""
     table = figures(
-        f"{type(kept.spec.task).__name__}, {kept.spec.label}: {len(kept):,} games of {_cast(names)}",
+        f"{type(spec.task).__name__}, {spec.label}: {found.games:,} games of {_cast(names)}",
         {"value": found.rows()},
         f"{BOUNDS} Games forfeited, which nobody judges: {forfeits}.{note}",
     )

@@ -16,10 +16,14 @@ import rich
 import torch
 from toys import Bit, DrawnSpeaker
 
-from pvg.agents import checkpoint, training
+from pvg.agents import checkpoint
+from pvg.agents.adversarial import Adversarial
+from pvg.agents.algorithm import algorithms
 from pvg.agents.checkpoint import describe, load, load_players, load_verifier, rebuild, save
-from pvg.agents.config import PHASES, TrainConfig
+from pvg.agents.config import TrainConfig
+from pvg.agents.imitation import Imitation
 from pvg.agents.networks import networks
+from pvg.agents.selfplay import PPO
 from pvg.agents.training import CHECKPOINT, Diverged, Trained, train
 from pvg.protocols import ProverVerifier, Solo
 from pvg.spec import resolve
@@ -30,14 +34,13 @@ from pvg.testing import fitting
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier(), split="train")
 CONFIG = TrainConfig(
     lanes=32,
-    imitation_updates=6,
-    adversarial_updates=6,
-    selfplay_updates=6,
-    selfplay_seats="both",
+    phases=(Imitation(updates=6), Adversarial(updates=6), PPO(updates=6, pool=2, pool_every=2, kl=0.1)),
     log_every=1,
     checkpoint_every=3,
     seed=7,
 )
+
+PHASES = ("imitation", "adversarial", "ppo")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,7 +62,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, phase: Any, update: int, out: Path, config: TrainConfig) -> None:
     """Train until the machine stops in the middle of an update."""
-    real, seen = training.UPDATES[phase], [0]
+    kind = algorithms[phase]
+    real, seen = kind.update, [0]
 
     def stops(*arguments: Any) -> Any:
         seen[0] += 1
@@ -68,7 +72,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, phase: Any, update: int, out: Path,
         return real(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setitem(training.UPDATES, phase, stops)
+        patched.setattr(kind, "update", stops)
         with pytest.raises(KeyboardInterrupt):
             train(SPEC, config, out, progress=False)
 
@@ -97,7 +101,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_bit(
     train(SPEC, config, tmp_path / "whole", progress=False)
     cut_off(monkeypatch, phase, 5, tmp_path / "cut", config)
     left = load(tmp_path / "cut" / CHECKPOINT)
-    assert left["done"][phase] == 3, "the last checkpoint is two updates back"
+    assert left["done"][PHASES.index(phase)] == 3, "the last checkpoint is two updates back"
     train(SPEC, config, tmp_path / "cut", resume=tmp_path / "cut" / CHECKPOINT, progress=False)
     assert everything(tmp_path / "cut" / CHECKPOINT) == everything(tmp_path / "whole" / CHECKPOINT)
 
@@ -113,14 +117,14 @@ def test_a_resumed_log_neither_repeats_nor_loses_a_row(tmp_path: Path, monkeypat
     with (tmp_path / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [(row["phase"], int(row["update"])) for row in table] == expected
-    assert table[0]["verifier_entropy"] == "", "self-play brings figures of its own"
+    assert table[0]["prover_entropy"] == "", "self-play brings figures of its own"
     assert float(table[-1]["accuracy"]) == rows[-1]["accuracy"]
     seconds = [row["seconds"] for row in rows]
     assert seconds == sorted(seconds)
 
 
 def test_a_finished_run_can_be_prolonged_by_a_phase(made: Path, tmp_path: Path) -> None:
-    first = replace(CONFIG, adversarial_updates=0, selfplay_updates=0)
+    first = replace(CONFIG, phases=CONFIG.phases[:1])
     train(SPEC, first, tmp_path / "first", progress=False)
     train(SPEC, CONFIG, tmp_path / "second", resume=tmp_path / "first" / CHECKPOINT, progress=False)
     assert everything(tmp_path / "second" / CHECKPOINT) == everything(made)
@@ -129,7 +133,7 @@ def test_a_finished_run_can_be_prolonged_by_a_phase(made: Path, tmp_path: Path) 
 def test_resuming_a_finished_run_changes_nothing(made: Path) -> None:
     before = everything(made)
     again: Trained = train(SPEC, CONFIG, resume=made, progress=False)
-    weights = again.verifier.state_dict()
+    weights = again.players["verifier"].state_dict()
     assert all(weights[name].tolist() == value for name, value in before["state"]["learners"]["verifier"]["player"].items())
     assert len(again.history) == 18
 
@@ -139,6 +143,7 @@ def test_a_verifier_read_back_gives_the_same_verdicts(made: Path) -> None:
     trained = train(SPEC, CONFIG, resume=made, progress=False)
     packed = torch.ones((5, verifier.view.width), dtype=torch.int64)
     assert spec == SPEC
+    assert trained.verifier is not None
     assert verifier.log_probs(packed).equal(trained.verifier.log_probs(packed))
     assert set(load_players(made)[1]) == {"prover", "verifier"}
 
@@ -250,7 +255,10 @@ def test_a_checkpoint_whose_writing_fails_leaves_the_old_one(made: Path, tmp_pat
     [
         ({"network": "mlp"}, SPEC, "network='step_check'"),
         ({"width": 32}, SPEC, "width=None"),
-        ({"imitation_updates": 9}, SPEC, "imitation_updates=9.*left imitation after 6"),
+        ({"shared": True}, SPEC, "shared=False"),
+        ({"phases": (Imitation(updates=9), *CONFIG.phases[1:])}, SPEC, "imitation updates=9.*left imitation after 6"),
+        ({"phases": (Imitation(updates=6), PPO(updates=6))}, SPEC, "its phase 2 is adversarial, and the config's ppo"),
+        ({"phases": CONFIG.phases[:2]}, SPEC, "its phase 3 is ppo, and the config's no more"),
         ({}, resolve(SPEC.task, Solo(), split="train"), "trained on .*prover_verifier"),
         ({}, replace(SPEC, split=None), "trained on"),
     ],
@@ -271,46 +279,45 @@ def test_a_folder_that_holds_another_run_is_not_overwritten(made: Path, tmp_path
     assert (tmp_path / "metrics.csv").read_text() == "mine"
 
 
-@pytest.mark.parametrize("seen", ["imitation", "selfplay"])
+@pytest.mark.parametrize("seen", ["imitation", "ppo"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(seen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, count = training.UPDATES[seen], [0]
+    kind = algorithms[seen]
+    real: Any = kind.update
 
-    def spoils(team: Any, game: Any, config: TrainConfig, pace: float) -> Any:
-        count[0] += 1
-        if count[0] == 5:
+    def spoils(phase: Any, team: Any, game: Any, index: int, pace: float) -> Any:
+        if index == 4:
             with torch.no_grad():
                 next(iter(team.verifier.parameters())).fill_(math.nan)
-        return real(team, game, config, pace)
+        return real(phase, team, game, index, pace)
 
-    monkeypatch.setitem(training.UPDATES, seen, spoils)
+    monkeypatch.setattr(kind, "update", spoils)
     with pytest.raises(Diverged, match=rf"{seen} update 4: .* is nan; the last good checkpoint is .*{CHECKPOINT}"):
         train(SPEC, CONFIG, tmp_path, progress=False)
-    assert load(tmp_path / CHECKPOINT)["done"][seen] == 3
+    assert load(tmp_path / CHECKPOINT)["done"][PHASES.index(seen)] == 3
     weights = load_verifier(tmp_path / CHECKPOINT)[1].parameters()
     assert all(bool(weight.isfinite().all()) for weight in weights)
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, count = training.UPDATES["imitation"], [0]
+    real: Any = Imitation.update
 
-    def spoils(team: Any, *arguments: Any) -> Any:
-        figures = real(team, *arguments)
-        count[0] += 1
-        if count[0] == 6:
+    def spoils(phase: Any, team: Any, game: Any, index: int, pace: float) -> Any:
+        figures = real(phase, team, game, index, pace)
+        if index == 5:
             with torch.no_grad():
                 next(iter(team.prover.parameters()))[0] = math.inf
         return figures
 
-    monkeypatch.setitem(training.UPDATES, "imitation", spoils)
+    monkeypatch.setattr(Imitation, "update", spoils)
     with pytest.raises(Diverged, match="imitation update 5: the sum of the prover's weights is inf; the last good"):
         train(SPEC, CONFIG, tmp_path, progress=False)
-    assert load(tmp_path / CHECKPOINT)["done"]["imitation"] == 3
+    assert load(tmp_path / CHECKPOINT)["done"][0] == 3
 
 
 def test_progress_is_shown_with_the_live_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(rich, "_console", None)  # the shared console reads its width when it is made
-    train(SPEC, replace(CONFIG, adversarial_updates=0, selfplay_updates=0))
+    train(SPEC, replace(CONFIG, phases=CONFIG.phases[:1]))
     shown = capsys.readouterr().out
     assert "imitation" in shown
     assert "6/6" in shown

@@ -14,13 +14,16 @@ from toys import Bit, DrawnSpeaker, EarlyDecision
 
 import pvg
 from pvg.agent import Observation
-from pvg.agents.adversarial import replace_worst
+from pvg.agents.adversarial import Adversarial, replace_worst
+from pvg.agents.algorithm import Algorithm
 from pvg.agents.attacks import best_response
 from pvg.agents.config import TrainConfig, schedule
-from pvg.agents.imitation import learn_honesty, truth_loss, verdict_figures
+from pvg.agents.imitation import Imitation, learn_honesty, truth_loss, verdict_figures
 from pvg.agents.networks import StepCheckVerifier, VerifierNetwork, build
 from pvg.agents.play import deal, play
-from pvg.agents.ppo import advantages, masked_mean, ppo_loss, returns
+from pvg.agents.policy_gradient import advantages, masked_mean, ppo_loss, returns
+from pvg.agents.reinforce import Reinforce
+from pvg.agents.selfplay import PPO
 from pvg.agents.team import assemble
 from pvg.agents.training import train
 from pvg.lane import lane
@@ -33,7 +36,7 @@ from pvg.verifier import messages_said
 
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
 SMALL = resolve(Arith(operations=2, modulus=2), ProverVerifier())
-QUICK = TrainConfig(lanes=128, imitation_updates=60, adversarial_updates=30, seed=1)
+QUICK = TrainConfig(lanes=128, phases=(Imitation(updates=60), Adversarial(updates=30)), seed=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -188,7 +191,9 @@ def test_rewards_of_turns_at_which_a_role_is_silent_add_to_its_last_turn() -> No
 
 @pytest.fixture(scope="module")
 def trained() -> VerifierNetwork:
-    return train(SPEC, QUICK, progress=False).verifier
+    verifier = train(SPEC, QUICK, progress=False).verifier
+    assert verifier is not None
+    return verifier
 
 
 def exact(verifier: VerifierNetwork, claims: int = 200) -> tuple[float, float]:
@@ -211,7 +216,7 @@ def test_imitation_and_adversarial_training_make_a_complete_and_sound_verifier(t
 
 @pytest.mark.parametrize(("name", "updates"), [("mlp", 150), ("transformer", 150)])
 def test_imitation_teaches_verifiers_without_structure(name: str, updates: int) -> None:
-    config = replace(QUICK, network=name, imitation_updates=updates, adversarial_updates=0, imitation_seats="verifier")
+    config = replace(QUICK, network=name, phases=(Imitation(updates=updates, seats="verifier"),))
     history = train(SMALL, config, progress=False).history
     accuracy = float(history[-1]["accuracy"])
     assert accuracy > 0.95
@@ -220,8 +225,8 @@ def test_imitation_teaches_verifiers_without_structure(name: str, updates: int) 
 
 @pytest.mark.parametrize("name", ["mlp", "step_check", "transformer"])
 def test_imitation_teaches_provers_the_honest_proof(name: str) -> None:
-    config = replace(QUICK, network=name, imitation_seats="prover", learning_rate=1e-2, adversarial_updates=0)
-    trained = train(SPEC, replace(config, imitation_updates=150), progress=False)
+    config = replace(QUICK, network=name, learning_rate=1e-2, phases=(Imitation(updates=150, seats="prover"),))
+    trained = train(SPEC, config, progress=False)
     assert trained.prover is not None
     game = pvg.game(SPEC.task, SPEC.protocol, num_envs=400, seed=9)
     game.play({"prover": trained.prover, "verifier": "reference"})
@@ -253,9 +258,9 @@ def test_adversarial_training_puts_the_best_message_in_place_of_its_share_of_fal
     truth, view = game.field("truth"), trained.view
     verifier = build("step_check", SPEC, "verifier", seed=8)
     assert isinstance(verifier, StepCheckVerifier)
-    config = replace(QUICK, adversarial_share=0.75)
+    search = Adversarial(share=0.75)
     statement = Observation(seen.packed[0], view)
-    packed = replace_worst(verifier, statement, messages_said(game, 1), truth, config, torch.Generator())
+    packed = replace_worst(verifier, statement, messages_said(game, 1), truth, search, torch.Generator())
     changed = (packed != seen.packed[0]).any(1)
     false = (truth != 1).nonzero()[:, 0]
     searched = false[: round(0.75 * len(false))]
@@ -268,46 +273,49 @@ def test_adversarial_training_puts_the_best_message_in_place_of_its_share_of_fal
 
 
 def test_the_control_of_adversarial_training_is_imitation() -> None:
-    config = replace(QUICK, imitation_updates=0, adversarial_updates=5, imitation_seats="verifier", lanes=16)
-    control = train(SPEC, replace(config, adversarial_share=0.0), progress=False)
-    searched = train(SPEC, config, progress=False)
-    weights = [torch.cat([p.flatten() for p in run.verifier.parameters()]) for run in (control, searched)]
+    control, searched, imitation = (
+        train(SPEC, replace(QUICK, lanes=16, phases=(phase,)), progress=False)
+        for phase in (Adversarial(updates=5, share=0.0), Adversarial(updates=5), Imitation(updates=5, seats="verifier"))
+    )
+    weights = [torch.cat([p.flatten() for p in run.players["verifier"].parameters()]) for run in (control, searched)]
+    assert {*control.history[0]} == {*imitation.history[0]}
     assert not weights[0].equal(weights[1])
     assert control.history[0]["verifier_loss"] != searched.history[0]["verifier_loss"]
 
 
 @pytest.mark.parametrize("name", ["mlp", "step_check", "transformer"])
 def test_solo_learns_nothing_of_a_claim_that_needs_a_proof_but_runs_all_phases(name: str) -> None:
-    config = replace(QUICK, network=name, lanes=32, imitation_updates=3, adversarial_updates=3, selfplay_updates=3)
-    done = train(resolve(SPEC.task, Solo()), replace(config, selfplay_seats="both"), progress=False)
+    phases: tuple[Algorithm, ...] = (Imitation(updates=3), Adversarial(updates=3), PPO(updates=3))
+    done = train(resolve(SPEC.task, Solo()), replace(QUICK, network=name, lanes=32, phases=phases), progress=False)
     assert done.prover is None
-    assert [row["phase"] for row in done.history] == [p for p in ("imitation", "adversarial", "selfplay") for _ in "12"]
+    assert [row["phase"] for row in done.history] == [p for p in ("imitation", "adversarial", "ppo") for _ in "12"]
 
 
 def test_self_play_of_the_prover_leaves_the_verifier_and_still_convinces_it() -> None:
     # The prover imitates nothing: what it says in the end it learned from the verdicts alone.
-    config = replace(QUICK, imitation_seats="verifier", selfplay_updates=0)
-    before = train(SMALL, config, progress=False)
-    after = train(SMALL, replace(config, selfplay_updates=80, selfplay_learning_rate=3e-3), progress=False)
-    weights = [torch.cat([p.flatten() for p in run.verifier.parameters()]) for run in (before, after)]
+    taught = (Imitation(updates=60, seats="verifier"), Adversarial(updates=30))
+    before = train(SMALL, replace(QUICK, phases=taught), progress=False)
+    play = PPO(updates=80, seats="prover", learning_rate=3e-3)
+    after = train(SMALL, replace(QUICK, phases=(*taught, play)), progress=False)
+    weights = [torch.cat([p.flatten() for p in run.players["verifier"].parameters()]) for run in (before, after)]
     assert weights[0].equal(weights[1])
-    played = [row for row in after.history if row["phase"] == "selfplay"]
+    played = [row for row in after.history if row["phase"] == "ppo"]
     assert float(played[0]["accepted_true"]) < 0.8
     assert float(played[-1]["accepted_true"]) > 0.9
     assert float(played[-1]["accepted_false"]) < 0.1
 
 
 def test_self_play_of_the_verifier_learns_from_rewards() -> None:
-    config = replace(QUICK, imitation_updates=60, imitation_seats="prover", adversarial_updates=0)
-    config = replace(config, selfplay_seats="verifier", selfplay_updates=200, selfplay_learning_rate=1e-2)
+    learn = PPO(updates=150, seats="verifier", learning_rate=3e-3, entropy=0.05)
+    config = replace(QUICK, lanes=256, phases=(Imitation(updates=60, seats="prover"), learn))
     history = train(SMALL, config, progress=False).history
     assert float(history[-1]["accuracy"]) > 0.9
 
 
 @pytest.mark.parametrize("protocol", [EarlyDecision(), DrawnSpeaker()], ids=lambda p: type(p).__name__)
 def test_every_phase_but_the_search_runs_on_games_of_several_turns_or_speakers(protocol: Protocol) -> None:
-    config = TrainConfig(network="mlp", lanes=64, imitation_updates=3, adversarial_updates=3, adversarial_share=0)
-    config = replace(config, selfplay_updates=3, selfplay_seats="both", log_every=1)
+    phases = (Imitation(updates=3), Adversarial(updates=3, share=0), PPO(updates=3))
+    config = TrainConfig(network="mlp", lanes=64, phases=phases, log_every=1)
     history = train(resolve(Bit(), protocol), config, progress=False).history
     assert len(history) == 9
     assert all(math.isfinite(float(value)) for row in history for name, value in row.items() if name != "phase")
@@ -315,8 +323,8 @@ def test_every_phase_but_the_search_runs_on_games_of_several_turns_or_speakers(p
 
 def test_a_merlin_learns_to_tell_the_truth_when_it_is_the_one_who_speaks() -> None:
     spec = resolve(Bit(erased=False), DrawnSpeaker(seen=True))
-    config = TrainConfig(network="mlp", width=32, lanes=256, imitation_updates=100, learning_rate=1e-2)
-    trained = train(spec, replace(config, adversarial_updates=0), progress=False)
+    config = TrainConfig(network="mlp", width=32, learning_rate=1e-2, phases=(Imitation(updates=100),))
+    trained = train(spec, config, progress=False)
     game = pvg.game(spec.task, spec.protocol, num_envs=400, seed=3)
     game.play({"merlin": trained.players["merlin"], "morgana": "random", "verifier": "reference"})
     honest = game.field("speaker") == 0
@@ -325,25 +333,39 @@ def test_a_merlin_learns_to_tell_the_truth_when_it_is_the_one_who_speaks() -> No
 
 def test_training_leaves_global_randomness_alone() -> None:
     state = torch.get_rng_state()
-    train(SPEC, replace(QUICK, imitation_updates=2, adversarial_updates=2, selfplay_updates=2), progress=False)
+    train(SPEC, replace(QUICK, phases=(Imitation(updates=2), Adversarial(updates=2), PPO(updates=2))), progress=False)
     assert torch.get_rng_state().equal(state)
 
 
 def test_the_same_seed_trains_the_same_players_and_another_seed_others() -> None:
-    config = replace(QUICK, lanes=16, imitation_updates=3, adversarial_updates=2, selfplay_updates=3)
+    config = replace(QUICK, lanes=16, phases=(Imitation(updates=3), Adversarial(updates=2), PPO(updates=3)))
     runs = [train(SPEC, replace(config, seed=seed), progress=False).players for seed in (4, 4, 5)]
     weights = [torch.cat([p.flatten() for who in run.values() for p in who.parameters()]) for run in runs]
     assert weights[0].equal(weights[1])
     assert not weights[0].equal(weights[2])
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("lanes", 1), ("imitation_updates", -1), ("adversarial_share", 1.5), ("clip", -0.1), ("seed", -1), ("epochs", 0)],
-)
+@pytest.mark.parametrize(("field", "value"), [("lanes", 1), ("seed", -1), ("log_every", 0)])
 def test_a_setting_out_of_range_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field}={value}"):
         replace(QUICK, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "field", "value"),
+    [
+        (Imitation(), "updates", -1),
+        (Adversarial(), "share", 1.5),
+        (PPO(), "clip", -0.1),
+        (PPO(), "epochs", 0),
+        (PPO(), "target_kl", -1.0),
+        (PPO(), "learning_rate", 2.0),
+        (Reinforce(), "samples", 1),
+    ],
+)
+def test_an_algorithm_s_setting_out_of_range_is_refused_by_name(algorithm: Algorithm, field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field}={value} is (outside|below)"):
+        replace(algorithm, **{field: value})
 
 
 def test_an_unknown_network_is_refused_before_anything_is_made() -> None:

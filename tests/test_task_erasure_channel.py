@@ -15,13 +15,17 @@ import torch
 from torch import Tensor
 
 from pvg.agent import Observation, agents, find_agent
-from pvg.agents import attacks
-from pvg.agents.attacks import ask, best_response, exhaustive
+from pvg.agents.adversarial import Adversarial
+from pvg.agents.attacks import ask, best_response, exhaustive, queries
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import Claims, Outcome, deal, evaluate, strongest
 from pvg.agents.experiment import experiment
-from pvg.enumerator import Enumerator, State, Strategy, expected_return
-from pvg.enumerator import best_response as optimum
+from pvg.agents.imitation import Imitation
+from pvg.agents.report import Report
+from pvg.agents.selfplay import PPO
+from pvg.enumerator import Enumerator, State, Strategy
+from pvg.extensive_form import best_response as optimum
+from pvg.extensive_form import expected_return
 from pvg.game import Game
 from pvg.leaks import marginal_leaks
 from pvg.protocols import ProverVerifier
@@ -245,7 +249,7 @@ def test_all_messages_meet_the_same_coins_and_searches_stay_within_their_bounds(
 
     alike = ask(reference, statement, own_and_all(1, false)[:3, None].repeat(1, 2, 1))
     assert torch.equal(alike[:, 0], alike[:, 1])
-    monkeypatch.setattr(attacks, "CHUNK", 1024)
+    monkeypatch.setattr(queries, "CHUNK", 1024)
     messages, values = exhaustive(BlackBox(verdict), statement, (2, 2, 2, 2))
     assert (max(asked), sum(asked)) == (1024, 3 * 16 * 256)
     assert bool((messages == 1).all())
@@ -283,8 +287,9 @@ def test_an_evaluation_of_the_reference_finds_the_exact_soundness_error() -> Non
 
 def test_a_network_learns_the_channel_and_is_trained_against_its_best_message() -> None:
     spec: Spec = resolve(SMALL[1], ProverVerifier())
-    config = TrainConfig("mlp", width=32, lanes=64, imitation_updates=60, adversarial_updates=10, selfplay_updates=2)
-    report = experiment(spec, config, claims=500, progress=False)
+    phases = (Imitation(updates=60), Adversarial(updates=10), PPO(updates=2))
+    report = experiment(spec, TrainConfig("mlp", width=32, lanes=64, phases=phases), claims=500, progress=False)
+    assert isinstance(report, Report)
     assert report.solo_accuracy is not None
     assert report.solo_accuracy.value == 0.5
     assert report.at_threshold.completeness.value > 0.9

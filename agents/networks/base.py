@@ -67,7 +67,8 @@ class VerifierNetwork(Player):
     def act(self, observation: Observation, acting: Tensor) -> Utterance:
         log_probs = self.log_probs(observation.packed)
         verdict = sample(log_probs, self.generator)
-        return Utterance(verdict[:, None].to(torch.int32), log_probs[:, 1].exp())
+        said = log_probs.gather(1, verdict[:, None])
+        return Utterance(verdict[:, None].to(torch.int32), log_probs[:, 1].exp(), said[:, 0])
 
     def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = self.log_probs(packed)
@@ -130,10 +131,12 @@ class ProverNetwork(Player):
         packed = observation.packed
         context, legal = self.encode(packed), self._legal_at(packed)
         message = torch.zeros((len(packed), self.positions), dtype=torch.int64, device=packed.device)
+        log_prob = torch.zeros(len(packed), device=packed.device)
         for j in range(self.positions):
             scores = self.decode(context, message[:, : j + 1])[:, j].masked_fill(~legal[:, j], -torch.inf)
             message[:, j] = sample(scores, self.generator)
-        return Utterance(message.to(torch.int32))
+            log_prob += scores.log_softmax(1).gather(1, message[:, j : j + 1])[:, 0]
+        return Utterance(message.to(torch.int32), log_prob=log_prob)
 
     def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
         symbols = symbols[:, : self.positions].long()

@@ -1,0 +1,64 @@
+"""Training by several processes, each on its share of the lanes: `torchrun --nproc-per-node 2 -m pvg.cli train ...`.
+
+Every process plays its own lanes of the same games and draws what one process would draw for them; means are sums over all
+processes divided by counts over all, gradients are added up, so that weights stay equal to those one process would find.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+
+def size() -> int:
+    """How many processes train; 1 unless `processes` has begun."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return distributed.get_rank() if size() > 1 else 0
+
+
+def total(local: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, without gradient; the tensor itself where there is one."""
+    if size() == 1:
+        return local
+    out = local.detach().clone()
+    distributed.all_reduce(out)
+    return out
+
+
+def own(everyones: Tensor) -> Tensor:
+    """This process's rows of a tensor over the rows of all."""
+    count = len(everyones) // size()
+    return everyones[rank() * count : (rank() + 1) * count]
+
+
+def add_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    """Make every process's gradients their sum."""
+    if size() == 1:
+        return
+    there = [p for p in parameters if p.grad is not None]
+    flat = total(torch.cat([p.grad.flatten() for p in there if p.grad is not None]))
+    for p, part in zip(there, flat.split([p.numel() for p in there]), strict=True):
+        p.grad = part.view_as(p)
+
+
+@contextmanager
+def processes(device: str) -> Iterator[None]:
+    """Join the processes `torchrun` has started, by gloo on CPUs and NCCL on GPUs; nothing where it has not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or size() > 1:
+        yield
+        return
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
