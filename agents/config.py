@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from pvg.agents.adversarial import Adversarial
 from pvg.agents.algorithm import Algorithm, described, phases, words
-from pvg.agents.imitation import Imitation
+from pvg.agents.algorithms import Adversarial, Imitation
 from pvg.agents.networks import networks
 from pvg.spec import Spec
 

@@ -1,0 +1,1 @@
+"""Experiments that hold the games against what papers report, one file each."""
