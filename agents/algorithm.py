@@ -28,7 +28,7 @@ class Algorithm(ABC):
     """One phase of a run. Its update sees no memory but the team's, so that a checkpoint holds all there is."""
 
     updates: int = 200
-    """How many."""
+    """Updates of the phase."""
 
     def __post_init__(self) -> None:
         self.within("updates", 0)
@@ -65,7 +65,7 @@ def phases(words: Sequence[str]) -> tuple[Algorithm, ...]:
             raise ValueError(f"algorithm {word}: expected the name of an algorithm before its settings")
         else:
             found[-1][1][name] = text
-    return tuple(with_settings(algorithms[name](), settings, name) for name, settings in found)
+    return tuple(with_settings(algorithms[name](), settings, name, "`pvg list algorithms`") for name, settings in found)
 
 
 def named(algorithm: Algorithm) -> str:

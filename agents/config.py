@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
+from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from pvg.agents.algorithm import Algorithm, described, phases, words
@@ -41,7 +42,7 @@ class TrainConfig:
     """How many; None: the network's own."""
     shared: bool = False
     """One network, and one critic, for all roles of a seat, such as both debaters."""
-    phases: Annotated[tuple[Algorithm, ...], _PHASES] = (Imitation(updates=300), Adversarial(updates=150))
+    phases: Annotated[tuple[Algorithm, ...], _PHASES, arg(name="algorithm")] = (Imitation(updates=300), Adversarial(updates=150))
     """Algorithms in their order, each with its settings, such as `imitation updates=300 ppo updates=100 seats=prover`;
     `pvg list algorithms` shows them all.
     """

@@ -34,7 +34,7 @@ from pvg.judging import judge_of
 from pvg.person import seat_of
 from pvg.protocol import protocols
 from pvg.registry import Registry, unknown
-from pvg.settings import with_settings
+from pvg.settings import read
 from pvg.spec import Spec, default_protocol, played, resolve
 from pvg.task import tasks
 from pvg.verifier import ScriptedVerifier, Verifier
@@ -309,8 +309,10 @@ def _spec(env_id: str, protocol: str | None, settings: tuple[str, ...]) -> Spec:
             says = f"the documentation of {kind.__name__} and of {rules_of.__name__}"
             what = f"size of {kind.__name__} or setting of {rules_of.__name__}"
             raise unknown(what, name, [*rules, *sizes, "preset", "proof"], says)
-    task = with_settings(start, {name: text for name, text in asked.items() if name in sizes}, env_id)
-    rules_chosen = with_settings(chosen, {name: text for name, text in asked.items() if name not in sizes}, rules_of.__name__)
+    task, rules_chosen = (
+        dataclasses.replace(thing, **{name: read(thing, name, text) for name, text in asked.items() if name in known})
+        for thing, known in ((start, sizes), (chosen, set(rules) - set(sizes)))
+    )
     return resolve(task, rules_chosen, proof)
 
 

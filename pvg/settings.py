@@ -32,10 +32,13 @@ def read(thing: Any, name: str, text: str) -> Any:
         raise ValueError(f"{name}={text}: expected {name}=<{kind}>") from None
 
 
-def with_settings(thing: T, settings: Mapping[str, str], about: str) -> T:
-    """A dataclass with the settings given as words; ValueError: a name it does not have, or a value that is none."""
+def with_settings(thing: T, settings: Mapping[str, str], about: str, listing: str) -> T:
+    """A dataclass with the settings given as words; ValueError: a name it does not have, or a value that is none.
+
+    about, listing: whose settings they are, and what lists them all, for the error.
+    """
     known = [field.name for field in dataclasses.fields(thing)]  # type: ignore[arg-type]
     for name in settings:
         if name not in known:
-            raise unknown(f"setting of {about}", name, known, f"the documentation of {type(thing).__name__}")
+            raise unknown(f"setting of {about}", name, known, listing)
     return dataclasses.replace(thing, **{name: read(thing, name, text) for name, text in settings.items()})  # type: ignore[type-var]
