@@ -5,7 +5,7 @@ false ones.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,69 +13,16 @@ import torch
 from torch import Tensor
 
 from pvg.agent import Agent, BatchAgent, Observation, find_agent
-from pvg.agents.attacks import BestResponse, Seats, ask, best_response, seats, tosses_of
+from pvg.agents.attacks import BestResponse, ask, best_response, tosses_of
+from pvg.agents.claims import Claims, Outcome, deal, seats, strongest
 from pvg.agents.networks import Player
 from pvg.agents.report import Figures, Report, registered
-from pvg.game import Game
 from pvg.metrics import Figure, best_threshold, coins, decide, difference, proportion
 from pvg.protocol import protocols
 from pvg.spec import Spec, resolve
 from pvg.task import tasks
-from pvg.verifier import ScriptedVerifier, Verifier, messages_said, replayed
+from pvg.verifier import ScriptedVerifier, Verifier
 from pvg.versions import versions
-
-_DEALS = 1000  # a lane that has not dealt the wanted truth by then never will
-
-
-class Outcome(NamedTuple):
-    """What a verifier makes of the messages for each claim; a forfeited game is not counted.
-
-    expected: the verdicts averaged over the game's coins, by which a prover that cannot foresee them chooses; None where
-        evidence draws none. The verdicts themselves are those of each claim's own game.
-    """
-
-    messages: Tensor  # claim position  int32
-    verdicts: Tensor  # claim  float64
-    counted: Tensor  # claim  bool
-    expected: Tensor | None = None  # claim  float64
-
-    def first(self, count: int | None) -> Outcome:
-        """Of the first claims."""
-        expected = None if self.expected is None else self.expected[:count]
-        return Outcome(self.messages[:count], self.verdicts[:count], self.counted[:count], expected)
-
-
-@dataclass(frozen=True)
-class Claims:
-    """Claims that are all true or all false, dealt and not argued yet, so that every prover argues the same ones."""
-
-    game: Game
-    dealt: Tensor  # claim byte  the records as dealt
-    statement: Observation
-    seats: Seats
-
-    def argue(self, prover: Agent) -> tuple[Tensor, Tensor]:
-        """What a prover says of each claim, `claim position` int32, and whether it was legal, `claim` bool."""
-        game, roles = self.game, self.game.spec.roles
-        assert self.seats.prover is not None, "somebody argues"
-        game.bytes.copy_(self.dealt)
-        game.advance({roles[self.seats.prover].name: prover}, seat=roles[self.seats.verifier].name)
-        return messages_said(game, self.seats.verifier), game.field("forfeit") < 0
-
-
-def deal(spec: Spec, truth: bool, count: int, seed: int = 0, device: str | torch.device = "cpu") -> Claims:
-    """`count` true or false claims of `seed`; ValueError where the task deals next to none."""
-    who, dealer = seats(spec), Game(spec, count, device, seed)
-    for _ in range(_DEALS):
-        wrong = (dealer.field("truth") == 1) != truth
-        if not bool(wrong.any()):
-            # Argued in a game of no split: what provers play in is then compiled once for all splits.
-            game = Game(resolve(spec.task, spec.protocol, spec.proof_name), count, device)
-            game.bytes.copy_(dealer.bytes)
-            statement = replayed(game.spec, who.verifier, game.observe(who.verifier), dealer.bytes)
-            return Claims(game, dealer.bytes, statement, who)
-        dealer.redeal(wrong)
-    raise ValueError(f"{spec.task}: a lane dealt no claim with truth={int(truth)} in {_DEALS} games")
 
 
 def outcome(verifier: Verifier, claims: Claims, prover: Agent | None) -> Outcome:
@@ -123,16 +70,6 @@ class Attacks(NamedTuple):
     def how(self) -> str:
         """How the best response was searched, and whether it can be anything but the best."""
         return f"{'exact' if self.found.exact else 'LOWER BOUND'}: {self.found.method}"
-
-
-def strongest(outcomes: Sequence[Outcome]) -> Outcome:
-    """Per claim, the message accepted most readily of those that count."""
-    judged = [(o.verdicts if o.expected is None else o.expected).where(o.counted, -1.0) for o in outcomes]
-    value, which = torch.stack(judged).max(dim=0)
-    claims = torch.arange(len(which), device=which.device)
-    messages = torch.stack([o.messages for o in outcomes])[which, claims]
-    verdicts = torch.stack([o.verdicts for o in outcomes])[which, claims]
-    return Outcome(messages, verdicts.where(value >= 0, 0.0), value >= 0)
 
 
 def attack(
@@ -236,16 +173,9 @@ def evaluate(
     started = time.perf_counter()
     if isinstance(prover, Player):
         prover.generator.manual_seed(seed)
-    validation, test = (resolve(spec.task, spec.protocol, spec.proof_name, split) for split in ("validation", "test"))
+    threshold = chosen_threshold(verifier, spec, validation_claims, seed, device, prover, search)
+    test = resolve(spec.task, spec.protocol, spec.proof_name, "test")
     honest, attackers = _provers(resolve(spec.task, spec.protocol, spec.proof_name), prover)
-
-    def attacked(where: Spec, count: int) -> Attacks:
-        false = deal(where, False, count, seed, device)
-        return attack(verifier, false, {name: outcome(verifier, false, p) for name, p in attackers.items()}, search, seed)
-
-    accepted = outcome(verifier, deal(validation, True, validation_claims, seed, device), honest)
-    worst = attacked(validation, validation_claims).worst()
-    threshold = best_threshold(accepted.verdicts[accepted.counted], worst.verdicts)
 
     true = deal(test, True, claims, seed, device)
     believed = outcome(verifier, true, honest)
@@ -253,7 +183,7 @@ def evaluate(
         honest=believed,
         achievable=attack(verifier, true, {"honest": believed}, search, seed, validation_claims),
         learned=None if prover is None else outcome(verifier, true, prover),
-        attacks=attacked(test, claims),
+        attacks=_attacked(verifier, deal(test, False, claims, seed, device), attackers, search, seed),
     )
     tosses = coins(seed, claims).to(believed.verdicts.device)
     proves, repeats = (None, None) if run.learned is None else _as_proofs(run.learned, believed, true, tosses)
@@ -276,6 +206,28 @@ def evaluate(
         seconds=time.perf_counter() - started,
         versions=versions(),
     )
+
+
+def chosen_threshold(
+    verifier: Verifier,
+    spec: Spec,
+    claims: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    prover: BatchAgent | None = None,
+    search: Search = SEARCH,
+) -> float:
+    """The threshold that best tells honest proofs of true validation claims from the best messages found for false ones."""
+    validation = resolve(spec.task, spec.protocol, spec.proof_name, "validation")
+    honest, attackers = _provers(resolve(spec.task, spec.protocol, spec.proof_name), prover)
+    accepted = outcome(verifier, deal(validation, True, claims, seed, device), honest)
+    worst = _attacked(verifier, deal(validation, False, claims, seed, device), attackers, search, seed).worst()
+    return best_threshold(accepted.verdicts[accepted.counted], worst.verdicts)
+
+
+def _attacked(verifier: Verifier, false: Claims, attackers: Mapping[str, Agent], search: Search, seed: int) -> Attacks:
+    """What the provers and the search make of false claims."""
+    return attack(verifier, false, {name: outcome(verifier, false, p) for name, p in attackers.items()}, search, seed)
 
 
 def _as_proofs(learned: Outcome, honest: Outcome, claims: Claims, tosses: Tensor) -> tuple[Figure, Figure]:

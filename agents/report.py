@@ -188,14 +188,10 @@ def figure(reports: Mapping[str, Report], path: str | os.PathLike[str]) -> None:
 
     ValueError: matplotlib is missing (extra `plots`), or there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError as error:
-        raise ValueError("figure: needs matplotlib: pip install 'prover-verifier-games[plots]'") from error
+    drawing = canvas((9, 1.9 + 1.1 * len(reports)))
     if not reports:
         raise ValueError("figure: expected at least one report, got none")
-    canvas = Canvas(figsize=(9, 1.9 + 1.1 * len(reports)), layout="constrained")
-    axes = canvas.add_subplot()
+    axes = drawing.add_subplot()
     for k, (label, colour, marker) in enumerate(_MARKS):
         for row, report in enumerate(reports.values()):
             shown = _points(report.randomised)[k]
@@ -212,8 +208,17 @@ def figure(reports: Mapping[str, Report], path: str | os.PathLike[str]) -> None:
     axes.set_xlim(-0.05, 1.05)
     axes.set_xlabel("share of claims accepted, randomised decision (bars: one-sided 95 % bounds)")
     axes.grid(axis="x", alpha=0.3)
-    canvas.legend(loc="outside lower center")
-    canvas.savefig(path, dpi=150)
+    drawing.legend(loc="outside lower center")
+    drawing.savefig(path, dpi=150)
+
+
+def canvas(size: tuple[float, float]) -> Any:
+    """An empty matplotlib figure, in inches; ValueError where matplotlib is missing (extra `plots`)."""
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError as error:
+        raise ValueError("figure: needs matplotlib: pip install 'prover-verifier-games[plots]'") from error
+    return Canvas(figsize=size, layout="constrained")
 
 
 def _points(figures: Figures) -> tuple[Figure, Figure | None, Figure]:

@@ -22,10 +22,10 @@ for _name in task.tasks:
 
 if TYPE_CHECKING:
     from pvg import envs
-    from pvg.agents.attacks import best_response as attack
+    from pvg.agents.attacks.library import attack
     from pvg.agents.evaluation import evaluate
 
-_ABOVE = {"attack": ("pvg.agents.attacks", "best_response"), "evaluate": ("pvg.agents.evaluation", "evaluate")}
+_ABOVE = {"attack": ("pvg.agents.attacks.library", "attack"), "evaluate": ("pvg.agents.evaluation", "evaluate")}
 
 
 def __getattr__(name: str) -> Any:

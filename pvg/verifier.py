@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pvg.agent import Observation, find_agent
+from pvg.agent import Observation, Utterance, find_agent
 from pvg.game import Game
 from pvg.lane import lane_keys
+from pvg.metrics import checked
 from pvg.protocol import Row
 from pvg.spec import Spec, View
 
@@ -183,3 +184,36 @@ class ScriptedVerifier:
             game.speak(scripted)
             accepted += game.actions[:, self._role, 0] == 1
         return (accepted / len(self._tosses)).reshape(messages.shape[:2])
+
+
+@dataclass
+class Heard:
+    """A Replay of messages that have been said: what the verifier sees is there already."""
+
+    packed: Tensor  # B width
+    tosses: int = 1
+
+    def __getitem__(self, rows: Any) -> Heard:
+        return Heard(self.packed[rows])
+
+    def hear(self, messages: Tensor) -> Tensor:
+        return self.packed.repeat_interleave(messages.shape[1], dim=0)
+
+
+class Judging:
+    """A Verifier, black box or not, in the verifier's seat: a batch agent that accepts with the probability its verdict gives.
+
+    toss: n to n coins in [0, 1), float64; a claim is accepted where its coin is below.
+    """
+
+    def __init__(self, verifier: Verifier, toss: Callable[[int], Tensor]) -> None:
+        self._verifier, self._toss = verifier, toss
+
+    def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        """As in `pvg.agent.BatchAgent`. NonFiniteVerdict: a verdict is no probability."""
+        messages = observation.packed[:, message_columns(observation.view).to(observation.packed.device)].int() - 1
+        seen = Observation(observation.packed, observation.view, Heard(observation.packed))
+        believed = self._verifier.verdict(seen, messages[:, None])[:, 0].float()
+        believed = checked(believed.where(acting, 0.0))
+        accepted = self._toss(len(believed)).to(believed.device) < believed
+        return Utterance(accepted[:, None].to(torch.int32), believed)

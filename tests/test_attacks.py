@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,16 +12,18 @@ from torch import Tensor
 
 import pvg
 from pvg.agent import Observation
-from pvg.agents import attacks
 from pvg.agents.attacks import (
     BestResponse,
+    Seats,
     StepChecking,
     ask,
+    best_of,
     best_response,
     coordinate_ascent,
     dynamic_programming,
     exhaustive,
     numbered,
+    queries,
     seats,
 )
 from pvg.field import Field
@@ -53,6 +56,11 @@ def right(statement: Observation, messages: Tensor) -> Tensor:
     start, claim = ends
     states = torch.cat([start, messages.long(), claim], dim=2)
     return (states[:, :, :-1] + torch.where(op == 0, x, -x)) % 5 == states[:, :, 1:]
+
+
+def climbed(verifier: Verifier, statement: Observation, starts: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
+    """The best end of coordinate ascent from several starts."""
+    return best_of(*coordinate_ascent(partial(ask, verifier, statement), ALPHABET, starts, sweeps, seeded()))
 
 
 class Rough:
@@ -103,7 +111,7 @@ def test_exhaustive_search_asks_for_a_bounded_number_at_once_whatever_the_chunk(
         asked.append(messages.shape[0] * messages.shape[1])
         return rough.verdict(some, messages)
 
-    monkeypatch.setattr(attacks, "CHUNK", chunk)
+    monkeypatch.setattr(queries, "CHUNK", chunk)
     few = Observation(statement.packed[:4], statement.view)
     found = exhaustive(BlackBox(verdict), few, ALPHABET)
     assert (max(asked) <= chunk, sum(asked)) == (True, 4 * 3125)
@@ -131,7 +139,7 @@ def test_dynamic_programming_never_says_the_blank_a_message_has_no_symbol_for(st
 
 def test_dynamic_programming_in_parts_is_the_same(statement: Observation, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dynamic_programming(Rough(), statement)
-    monkeypatch.setattr(attacks, "CHUNK", 1000)
+    monkeypatch.setattr(queries, "CHUNK", 1000)
     parts = dynamic_programming(Rough(), statement)
     assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 
@@ -142,7 +150,7 @@ def test_coordinate_ascent_solves_a_verdict_of_independent_positions_in_one_swee
         return (messages.long() == wanted).float().mean(dim=2)
 
     start = torch.zeros((40, 1, 5), dtype=torch.int32)
-    messages, values = coordinate_ascent(BlackBox(verdict), statement, ALPHABET, start, 1, seeded())
+    messages, values = climbed(BlackBox(verdict), statement, start, 1)
     assert torch.equal(messages, statement["x"][:, :5].int())
     assert bool((values == 1).all())
 
@@ -152,7 +160,7 @@ def test_coordinate_ascent_never_leaves_a_start_for_worse_nor_beats_exhaustive_s
     starts = torch.randint(0, 5, (40, 3, 5), generator=seeded(2))
     before = ask(rough, statement, starts).amax(dim=1)
     best = exhaustive(rough, statement, ALPHABET)[1]
-    reached = [coordinate_ascent(rough, statement, ALPHABET, starts, k, seeded())[1] for k in range(3)]
+    reached = [climbed(rough, statement, starts, k)[1] for k in range(3)]
     assert torch.equal(reached[0], before)
     for worse, better in itertools.pairwise([*reached, best]):
         assert bool((better >= worse - 1e-6).all())
@@ -161,7 +169,7 @@ def test_coordinate_ascent_never_leaves_a_start_for_worse_nor_beats_exhaustive_s
 
 def test_ties_are_broken_at_random_so_that_plateaus_are_crossed(statement: Observation) -> None:
     starts = torch.zeros((40, 2, 5), dtype=torch.int32)
-    messages, _ = coordinate_ascent(Constant(0.5), statement, ALPHABET, starts, 1, seeded())
+    messages, _ = climbed(Constant(0.5), statement, starts, 1)
     assert messages.unique().tolist() == [0, 1, 2, 3, 4]
 
 
@@ -258,9 +266,9 @@ def test_a_verifier_that_answers_in_another_shape_is_refused(statement: Observat
 
 
 def test_the_seats_of_the_games_that_can_be_searched() -> None:
-    assert seats(SPEC) == attacks.Seats(verifier=1, prover=0, alphabet=ALPHABET)
+    assert seats(SPEC) == Seats(verifier=1, prover=0, alphabet=ALPHABET)
     assert seats(SPEC).messages == 3125
-    assert seats(resolve(Arith(), Solo())) == attacks.Seats(verifier=0, prover=None, alphabet=())
+    assert seats(resolve(Arith(), Solo())) == Seats(verifier=0, prover=None, alphabet=())
 
 
 class Asking(Protocol):
