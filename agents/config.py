@@ -11,7 +11,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from pvg.agents.algorithm import Algorithm, described, phases, words
 from pvg.agents.algorithms import Adversarial, Imitation
-from pvg.agents.networks import networks
+from pvg.agents.networks import build, networks
 from pvg.spec import Spec
 
 _PHASES: PrimitiveConstructorSpec[tuple[Algorithm, ...]] = PrimitiveConstructorSpec(
@@ -32,7 +32,7 @@ class TrainConfig:
     network: str | None = None
     """Architecture of every learned player; `pvg list networks` says what each is.
 
-    None: step_check where the task's proof lists the states of a computation, mlp elsewhere.
+    None: step_check where one message lists the states of a computation, mlp elsewhere.
     """
     prover_network: str | None = None
     """Another architecture for the prover's seats."""
@@ -81,14 +81,26 @@ class TrainConfig:
 
     def for_game(self, spec: Spec) -> TrainConfig:
         """With the architecture that suits a game, where none is named."""
-        proofs = [spec.proof] if spec.proof is not None else list(spec.task.rules.proofs.values())
-        steps = any(proof.path is not None for proof in proofs)
-        return self if self.network is not None else replace(self, network="step_check" if steps else "mlp")
+        return self if self.network is not None else replace(self, network="step_check" if checks_steps(spec) else "mlp")
 
     def network_of(self, seat: str) -> str:
         """The name of a seat's network."""
         assert self.network is not None, "for_game() names one"
         return self.prover_network or self.network if seat == "prover" else self.network
+
+
+def checks_steps(spec: Spec) -> bool:
+    """Whether a proof lists the states of a computation, and every role of the game can be played by a step check."""
+    proofs = [spec.proof] if spec.proof is not None else list(spec.task.rules.proofs.values())
+    if not any(proof.path is not None for proof in proofs):
+        return False
+    try:
+        for role in spec.roles:
+            if role.seat != "nature":
+                build("step_check", spec, role.name)
+    except ValueError:
+        return False
+    return True
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

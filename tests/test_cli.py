@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
+from pvg.agents.algorithm import described
 from pvg.agents.checkpoint import load
+from pvg.agents.selfplay import PPO
 from pvg.cli import main
 from pvg.frozen import load as load_transcripts
 
 TINY = [
-    "--imitation-updates",
-    "3",
-    "--adversarial-updates",
-    "2",
+    "--algorithm",
+    "imitation",
+    "updates=3",
+    "adversarial",
+    "updates=2",
     "--lanes",
     "8",
     "--claims",
@@ -60,7 +63,8 @@ def test_help_explains_every_option(pvg: Any, command: tuple[str, ...]) -> None:
 def test_list_names_what_there_is_with_a_line_about_it(pvg: Any) -> None:
     _, out, _ = pvg("list", "--json")
     found = json.loads(out)
-    assert set(found) == {"tasks", "protocols", "agents", "networks"}
+    assert set(found) == {"tasks", "protocols", "agents", "networks", "algorithms"}
+    assert found["algorithms"]["ppo"]["settings"]["order=simultaneous"].startswith("Who waits for whom")
     assert {"prover_verifier", "solo"} <= set(found["protocols"])
     assert {"honest", "dishonest", "reference", "random", "one_wrong_step"} <= set(found["agents"])
     lines = [line["about"] if isinstance(line, dict) else line for things in found.values() for line in things.values()]
@@ -70,6 +74,21 @@ def test_list_names_what_there_is_with_a_line_about_it(pvg: Any) -> None:
     assert arith["presets"] == ["hard"]
     shown = pvg("list", "tasks")[1]
     assert all(word in shown for word in ("pvg/Arith-v0", "transcript", "112"))
+    shown = pvg("list", "algorithms")[1]
+    assert all(word in shown for word in ("imitation", "seats=both", "--algorithm NAME"))
+
+
+def test_train_under_a_protocol_without_a_search_reports_games_the_learned_players_play(pvg: Any, tmp_path: Path) -> None:
+    words = ["train", "pvg/Arith-v0", "--protocol", "debate", "--algorithm", "ppo", "updates=2", "--lanes", "8", "--claims", "50"]
+    out = tmp_path / "run"
+    status, printed, _ = pvg(*words, "--set", "operations=3", "modulus=3", "--out", str(out))
+    assert status == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["games"] == 50
+    assert set(report["accuracy"]) >= FIGURE
+    assert "judge accuracy" in printed
+    assert "No best response is searched for" in " ".join(printed.split())
+    assert load(out / "checkpoint.pt")["config"]["phases"] == [described(PPO(updates=2))]
 
 
 def test_train_writes_a_report_and_evaluate_reads_the_checkpoint(pvg: Any, tmp_path: Path) -> None:
