@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 from torch import Tensor
-from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, PrivateCoin
+from torch.nn import functional as F
+from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 import pvg
 from pvg.agent import Observation
@@ -123,6 +124,22 @@ def test_probabilities_of_all_messages_add_up_to_one_and_are_those_they_are_draw
     torch.testing.assert_close(entropy[0], -(first * first.log()).sum())
 
 
+@EVERY
+def test_what_a_prover_says_next_is_what_it_says_when_all_is_decoded_at_once(name: str) -> None:
+    spec = resolve(Arith(operations=5, modulus=3), ProverVerifier())
+    network, observation = build(name, spec, "prover"), observed(spec, "prover", lanes=9)
+    assert isinstance(network, ProverNetwork)
+    message = torch.tensor([[0, 1, 2, 0], [2, 1, 0, 1], [1, 1, 2, 2]]).repeat(3, 1)
+    context, memory = network.encode(observation.packed), None
+    together = network.decode(context, message)
+    for j in range(4):
+        scores, memory = network.next(context, message[:, :j], memory)
+        torch.testing.assert_close(scores, together[:, j])
+    said = network.act(observation, torch.ones(9, dtype=torch.bool))
+    assert said.log_prob is not None
+    torch.testing.assert_close(said.log_prob, network.evaluate(observation.packed, said.symbols)[0])
+
+
 def test_draws_follow_the_logits() -> None:
     logits = torch.tensor([0.1, 0.2, 0.7]).log().expand(30000, 3)
     drawn = sample(logits, torch.Generator().manual_seed(1))
@@ -180,6 +197,57 @@ def test_a_verifier_that_must_say_more_than_verdicts_is_refused(protocol: Privat
     spec = resolve(Different() if isinstance(protocol, PrivateCoin) else Bit(), protocol)
     with pytest.raises(ValueError, match="gives verdicts only"):
         build("mlp", spec, "verifier")
+
+
+# Messages and evidence as mixtures.
+
+
+@EVERY
+def test_weights_that_are_one_hot_are_read_as_the_message_they_name(name: str) -> None:
+    network, statement = verifier(name), observed(lanes=9, prover="random")
+    expected = network.log_probs(with_messages(statement, MESSAGES[:, None]).packed)
+    torch.testing.assert_close(network.relaxed(statement.packed, F.one_hot(MESSAGES, 3).float()), expected)
+
+
+@EVERY
+def test_weights_have_gradients_that_say_how_the_verdict_changes(name: str) -> None:
+    network, packed = verifier(name).double(), observed(lanes=5).packed
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.rand((5, 2, 3), dtype=torch.float64, generator=generator).softmax(2).requires_grad_()
+    (gradient,) = torch.autograd.grad(network.relaxed(packed, weights)[:, 1].sum(), weights)
+    move = 1e-6 * torch.rand((5, 2, 3), dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        change = (network.relaxed(packed, weights + move) - network.relaxed(packed, weights - move))[:, 1]
+    torch.testing.assert_close(2 * (gradient * move).sum((1, 2)), change, rtol=1e-4, atol=0)
+    assert bool((gradient.abs().amax(2) > 0).all()), "a position is not read"
+
+
+@GENERAL
+def test_evidence_is_read_as_mixtures_too(name: str) -> None:
+    spec = resolve(Lookup(), ProverVerifier())
+    network, view = verifier(name, spec), spec.view(1)
+    assert [column.field.name for column in view] == ["cell", "column"]
+    message, cell = torch.arange(3), torch.tensor([0, 1, 2])  # packed: 0 is blank
+    packed = torch.stack([cell, message + 1], 1)
+    evidence = {"cell": F.one_hot(cell[:, None], 3).float()}
+    heard = F.one_hot(message[:, None], 3).float()
+    torch.testing.assert_close(network.relaxed(torch.zeros_like(packed), heard, evidence), network.log_probs(packed))
+    halves = network.relaxed(packed, heard, {"cell": torch.full((3, 1, 3), 1 / 3, requires_grad=True)})
+    assert halves.requires_grad
+    assert not halves.allclose(network.log_probs(packed))
+
+
+def test_mixtures_of_another_shape_are_refused() -> None:
+    spec = resolve(Lookup(), ProverVerifier())
+    network, packed, heard = verifier("mlp", spec), torch.zeros((4, 2), dtype=torch.long), torch.ones((4, 1, 3))
+    with pytest.raises(ValueError, match=r"message: expected weights \(4, 1, 3\), got \(4, 1, 2\)"):
+        network.relaxed(packed, heard[..., :2])
+    with pytest.raises(ValueError, match=r"evidence 'cell': expected weights \(4, 1, 3\)"):
+        network.relaxed(packed, heard, {"cell": torch.ones((4, 3))})
+    with pytest.raises(ValueError, match="no evidence"):
+        network.relaxed(packed, heard, {"column": heard})
+    with pytest.raises(UnknownName, match="cell"):
+        network.relaxed(packed, heard, {"sell": heard})
 
 
 # The step check.

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pvg.agent import Observation, Utterance
+from pvg.agents.distributed import own, size
+from pvg.agents.networks.reading import Given, mixtures
 from pvg.protocol import VERDICT
 from pvg.registry import Registry
 from pvg.spec import Spec
@@ -60,8 +63,19 @@ class VerifierNetwork(Player):
             )
 
     @abstractmethod
-    def log_probs(self, packed: Tensor) -> Tensor:
-        """The log probability of each answer: `N answer`, from packed observations `N width`."""
+    def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
+        """The log probability of each answer: `N answer`, from packed observations `N width`.
+
+        given: fields that are mixtures of values, whatever `packed` holds of them.
+        """
+
+    def relaxed(self, packed: Tensor, message: Tensor, evidence: Given | None = None) -> Tensor:
+        """`log_probs` where what is heard is given as weights of symbols, in which it is differentiable: `N answer`.
+
+        message: `N position symbol`, positions as in `message_columns`, symbols up to the largest alphabet; one-hot weights
+        are the message itself. evidence: by field, `N entry value` of packed values (0: nothing there). ValueError: other shapes.
+        """
+        return self.log_probs(packed, mixtures(self.view, len(packed), message, evidence))
 
     @torch.no_grad()
     def act(self, observation: Observation, acting: Tensor) -> Utterance:
@@ -120,6 +134,13 @@ class ProverNetwork(Player):
     def decode(self, context: Any, message: Tensor) -> Tensor:
         """`N l symbol` scores for the first l positions of messages `N l`; position j reads symbols before j only."""
 
+    def next(self, context: Any, said: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """`N symbol` scores for the position after `said` (`N l`), and what is to be remembered for the position after it.
+
+        memory: what was to be remembered, None at the start. Where nothing is, all that was said is decoded again.
+        """
+        return self.decode(context, F.pad(said, (0, 1)))[:, -1], None
+
     def logits(self, packed: Tensor, message: Tensor) -> Tensor:
         """Unnormalised log probabilities of each next symbol of given messages: `N position symbol`, -inf outside the
         alphabet.
@@ -132,8 +153,10 @@ class ProverNetwork(Player):
         context, legal = self.encode(packed), self._legal_at(packed)
         message = torch.zeros((len(packed), self.positions), dtype=torch.int64, device=packed.device)
         log_prob = torch.zeros(len(packed), device=packed.device)
+        memory = None
         for j in range(self.positions):
-            scores = self.decode(context, message[:, : j + 1])[:, j].masked_fill(~legal[:, j], -torch.inf)
+            scores, memory = self.next(context, message[:, :j], memory)
+            scores = scores.masked_fill(~legal[:, j], -torch.inf)
             message[:, j] = sample(scores, self.generator)
             log_prob += scores.log_softmax(1).gather(1, message[:, j : j + 1])[:, 0]
         return Utterance(message.to(torch.int32), log_prob=log_prob)
@@ -214,6 +237,8 @@ def build(
 def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
     """One draw a row from softmax(logits) by the Gumbel-argmax: `N` int64 from `N symbol`; six times faster than
     `multinomial`.
+
+    Of several processes that train together each draws what one would for all their lanes, and takes its own.
     """
-    waiting = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits - waiting.log()).argmax(1)
+    waiting = logits.new_empty((size() * len(logits), logits.shape[1])).exponential_(generator=generator)
+    return (logits - own(waiting).log()).argmax(1)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pvg.agent import Observation
 from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.agents.networks.reading import Given, look_up
 from pvg.spec import Spec, View
 from pvg.verifier import message_columns
 
@@ -53,8 +54,10 @@ class MLPVerifier(VerifierNetwork):
         self.first = OneHot(column_highs(self.view), width)
         self.rest = perceptron(width, layers, spec.task.answers)
 
-    def log_probs(self, packed: Tensor) -> Tensor:
-        out: Tensor = self.rest(self.first(packed))
+    def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
+        first = self.first
+        read = look_up(first.table, first.offset, packed, self.view, given).sum(1) if given else first(packed)
+        out: Tensor = self.rest(read)
         return out.log_softmax(1)
 
     def acceptance(self, statement: Observation, messages: Tensor) -> Tensor:
@@ -88,9 +91,15 @@ class MLPProver(ProverNetwork):
         return out
 
     def decode(self, context: Tensor, message: Tensor) -> Tensor:
-        said = F.pad(self.said.vectors(message).cumsum(1)[:, :-1], (0, 0, 1, 0))  # N l width: of the symbols before
+        before = torch.ones((message.shape[1],) * 2, device=message.device).tril(-1)  # l l; three times as fast as a cumsum
+        said = before @ self.said.vectors(message)  # N l width
         out: Tensor = self.rest(context[:, None] + said + self.position[: message.shape[1]])
         return out
+
+    def next(self, context: Tensor, said: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor]:
+        j = said.shape[1]
+        total = context if memory is None else memory + self.said.table[said[:, -1] + self.said.offset[j - 1]]  # N width
+        return self.rest(total + self.position[j]), total
 
 
 networks.register("mlp")(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
 from pvg.agents.networks.mlp import OneHot, perceptron
+from pvg.agents.networks.reading import Given
 from pvg.field import Field
 from pvg.spec import Column, Spec, View
 
@@ -117,10 +118,13 @@ class StepCheckVerifier(VerifierNetwork):
         self.bias = nn.Parameter(torch.zeros(()))
         self.expect = perceptron(width, layers, width)
 
-    def log_probs(self, packed: Tensor) -> Tensor:
-        states = self._states(packed)
-        expected = self.expect(self.inputs(packed) + self.before(states[:, :-1]))  # N step width
-        accept = self._log_right(F.cosine_similarity(expected, self.after(states[:, 1:]), 2)).sum(1)
+    def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
+        states, mixed = self._states(packed), self._mixed(packed, given)
+        before = self.before(states[:, :-1]) if mixed is None else mixed[:, :-1] @ self.before.weight
+        expected = self.expect(self.inputs(packed) + before)  # N step width
+        matches = expected @ F.normalize(self.after.weight, dim=1).T  # N step S+1
+        after = matches.gather(2, states[:, 1:, None]) if mixed is None else (matches * mixed[:, 1:]).sum(2, keepdim=True)
+        accept = self._log_right(after[:, :, 0] / expected.norm(dim=2).clamp(min=1e-8)).sum(1)
         return torch.stack([log_complement(accept), accept], 1)
 
     @torch.no_grad()
@@ -145,6 +149,16 @@ class StepCheckVerifier(VerifierNetwork):
     def _log_right(self, match: Tensor) -> Tensor:
         return F.logsigmoid(SHARPNESS * match + self.bias) - LEAST_DOUBT
 
+    def _mixed(self, packed: Tensor, given: Given | None) -> Tensor | None:
+        """`N step+1 S+1`: weights of all states, where those between are given as mixtures; None where they are not."""
+        between, blank = self.path.between, self.path.states
+        if not given or between is None or between.field.name not in given:
+            return None
+        first, last = (F.one_hot(end, blank + 1).float() for end in self.end_states(packed))
+        nothing, named = given[between.field.name].tensor_split([1], 2)
+        heard = torch.cat([F.pad(named, (0, blank - self.path.said)), nothing], 2)
+        return torch.cat([first[:, None], heard, last[:, None]], 1)
+
     def _states(self, packed: Tensor) -> Tensor:
         """`N step+1`: all states, blank (S) where nothing was heard."""
         first, last = self.end_states(packed)
@@ -167,7 +181,7 @@ class StepCheckProver(ProverNetwork):
             raise ValueError(f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols")
         self.inputs = StepInputs(self.path, width)
         self.state = nn.Embedding(self.path.states, width)
-        self.next = perceptron(width, layers, self.symbols)
+        self.expect = perceptron(width, layers, self.symbols)
 
     def encode(self, packed: Tensor) -> tuple[Tensor, Tensor]:
         first = packed[:, self.path.first.start : self.path.first.stop].long() - self.path.first.shift
@@ -176,8 +190,14 @@ class StepCheckProver(ProverNetwork):
     def decode(self, context: tuple[Tensor, Tensor], message: Tensor) -> Tensor:
         first, inputs = context
         states = torch.cat([first, message[:, :-1]], 1)
-        out: Tensor = self.next(inputs[:, : states.shape[1]] + self.state(states))
+        out: Tensor = self.expect(inputs[:, : states.shape[1]] + self.state(states))
         return out
+
+    def next(self, context: tuple[Tensor, Tensor], said: Tensor, memory: None) -> tuple[Tensor, None]:
+        first, inputs = context
+        j = said.shape[1]
+        out: Tensor = self.expect(inputs[:, j] + self.state(first[:, 0] if j == 0 else said[:, -1]))
+        return out, None
 
 
 def log_complement(log_p: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.agents.networks.reading import Given, look_up
 from pvg.field import Field
-from pvg.spec import Spec
+from pvg.spec import Spec, View
 
 HEADS = 4
 
@@ -35,25 +37,26 @@ class Tokens(nn.Module):
     The place's vector is the sum over its axes of a vector for the index along that axis, so fields that share an axis
     share it. A token for each single value learns to bring aligned values together only after thousands of updates, if
     at all.
-    fields: each with how many values its packed entries have. known: places that need no value to have a vector.
+    known: places that need no value to have a vector.
     """
 
     offset: Tensor
     gather: Tensor
     index: Tensor
 
-    def __init__(self, fields: Sequence[tuple[Field, int]], width: int, known: Sequence[Place] = ()) -> None:
+    def __init__(self, view: View, width: int, known: Sequence[Place] = ()) -> None:
         super().__init__()
-        entries = [place for f, _ in fields for place in places_of(f)]
+        self.view = view
+        entries = [place for column in view for place in places_of(column.field)]
         self.tokens = list(dict.fromkeys(entries))
         places = list(dict.fromkeys([*self.tokens, *known]))
         along = {part: i for i, part in enumerate(dict.fromkeys(chain.from_iterable(places)))}
         deepest, nowhere = max(map(len, places), default=1), len(along)
         index = [[along[part] for part in place] + [nowhere] * (deepest - len(place)) for place in places]
-        first = np.cumsum([0, *(high for _, high in fields)])
+        first = np.cumsum([0, *(column.high for column in view)])
         self.value = nn.Embedding(int(first[-1]), width)
         self.along = nn.Embedding(nowhere + 1, width, padding_idx=nowhere)
-        offset = np.repeat(first[:-1], [f.size for f, _ in fields])
+        offset = np.repeat(first[:-1], [column.field.size for column in view])
         gather = torch.tensor([[float(place == token) for place in entries] for token in self.tokens])
         self.number = {place: i for i, place in enumerate(places)}
         self.register_buffer("offset", torch.as_tensor(offset), persistent=False)
@@ -65,10 +68,14 @@ class Tokens(nn.Module):
         out: Tensor = self.along(self.index).sum(1)
         return out
 
-    def forward(self, packed: Tensor) -> Tensor:
+    def forward(self, packed: Tensor, given: Given | None = None) -> Tensor:
         # A product with 0 and 1 adds up in a fixed order on every device, which a scatter does not.
-        there: Tensor = self.gather @ self.value(packed.long() + self.offset)
+        there = self.gather @ look_up(self.value.weight, self.offset, packed, self.view, given)
         return there + self.places()[: len(self.tokens)]
+
+
+# Keys and values of the tokens before, `N head token d` each.
+Past: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Block(nn.Module):
@@ -83,13 +90,16 @@ class Block(nn.Module):
         self.ask, self.tell = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.perceptron = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x: `N token width`; mask: `token token`, whether the first attends to the second."""
-        parts = self.ask(self.norm(x)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)  # 3 N head token d
-        heard = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=mask)
+    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> tuple[Tensor, Past]:
+        """x: `N token width`, returned with the past of the tokens after it; mask: `token token`, whether the first attends to
+        the second.
+        """
+        query, key, value = self.ask(self.norm(x)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)  # N head token d
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x + self.tell(heard.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.perceptron(self.norm_2(x))
-        return out
+        return x + self.perceptron(self.norm_2(x)), (key, value)
 
 
 class Trunk(nn.Module):
@@ -102,12 +112,15 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, out)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`N token width`, normalised."""
-        for block in self.blocks:
-            x = block(x, mask)
-        out: Tensor = self.norm(x)
-        return out
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, past: Sequence[Past | None] | None = None
+    ) -> tuple[Tensor, list[Past]]:
+        """`N token width`, normalised, and each block's past of the tokens after these."""
+        kept = []
+        for block, before in zip(self.blocks, past or [None] * len(self.blocks), strict=True):
+            x, after = block(x, mask, before)
+            kept.append(after)
+        return self.norm(x), kept
 
 
 class TransformerVerifier(VerifierNetwork):
@@ -118,11 +131,11 @@ class TransformerVerifier(VerifierNetwork):
 
     def __init__(self, spec: Spec, role: str = "verifier", width: int = 64, layers: int = 2) -> None:
         super().__init__(spec, role)
-        self.tokens = Tokens([(column.field, column.high) for column in self.view], width)
+        self.tokens = Tokens(self.view, width)
         self.trunk = Trunk(width, layers, spec.task.answers)
 
-    def log_probs(self, packed: Tensor) -> Tensor:
-        out: Tensor = self.trunk.head(self.trunk(self.tokens(packed)).mean(1))
+    def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
+        out: Tensor = self.trunk.head(self.trunk(self.tokens(packed, given))[0].mean(1))
         return out.log_softmax(1)
 
 
@@ -141,7 +154,7 @@ class TransformerProver(ProverNetwork):
         alone = (Field("symbol", self.symbols, (self.positions,)),)
         parts = utterances.pop() if len(utterances) == 1 else alone
         known = [place for part in parts for place in places_of(part)]
-        self.tokens = Tokens([(column.field, column.high) for column in self.view], width, known)
+        self.tokens = Tokens(self.view, width, known)
         self.said = nn.Embedding(self.symbols + 1, width)
         self.trunk = Trunk(width, layers, self.symbols)
         seen, length = len(self.tokens.tokens), len(self.tokens.tokens) + self.positions
@@ -158,8 +171,18 @@ class TransformerProver(ProverNetwork):
         length = message.shape[1]
         before = F.pad(message[:, :-1], (1, 0), value=self.symbols)  # N l  with a symbol of its own for "nothing yet"
         x = torch.cat([context, self.said(before) + self.tokens.places()[self.mine[:length]]], 1)
-        out: Tensor = self.trunk.head(self.trunk(x, self.mask[: x.shape[1], : x.shape[1]])[:, -length:])
+        out: Tensor = self.trunk.head(self.trunk(x, self.mask[: x.shape[1], : x.shape[1]])[0][:, -length:])
         return out
+
+    def next(self, context: Tensor, said: Tensor, memory: list[Past] | None) -> tuple[Tensor, list[Past]]:
+        before = F.pad(said, (1, 0), value=self.symbols)[:, -1:]
+        x = self.said(before) + self.tokens.places()[self.mine[said.shape[1]]]  # N 1 width
+        if memory is None:
+            x, length = torch.cat([context, x], 1), context.shape[1] + 1
+            x, memory = self.trunk(x, self.mask[:length, :length])
+        else:
+            x, memory = self.trunk(x, past=memory)
+        return self.trunk.head(x[:, -1]), memory
 
 
 networks.register("transformer")(
