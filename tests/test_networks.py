@@ -192,11 +192,75 @@ def test_a_prover_says_nothing_outside_the_alphabet_of_its_turn(name: str) -> No
     assert bool((player.evaluate(game.observe("rival").packed, said * 0 + 2)[0] == -torch.inf).all())
 
 
+@GENERAL
 @pytest.mark.parametrize("protocol", [PrivateCoin(), HiddenSlot()], ids=lambda p: type(p).__name__)
-def test_a_verifier_that_must_say_more_than_verdicts_is_refused(protocol: PrivateCoin | HiddenSlot) -> None:
-    spec = resolve(Different() if isinstance(protocol, PrivateCoin) else Bit(), protocol)
+def test_a_verifier_that_asks_plays_symbol_by_symbol(name: str, protocol: PrivateCoin | HiddenSlot) -> None:
+    game = pvg.game(Different() if isinstance(protocol, PrivateCoin) else Bit(), protocol, num_envs=64, seed=2)
+    cast = {role.name: build(name, game.spec, role.name) for role in game.spec.roles}
+    assert isinstance(cast["verifier"], ProverNetwork)
+    game.play(dict(cast))
+    assert bool(game.over.all())
+    assert int((game.field("forfeit") >= 0).sum()) == 0
     with pytest.raises(ValueError, match="gives verdicts only"):
-        build("mlp", spec, "verifier")
+        networks[name].verifier(game.spec, "verifier")
+
+
+def test_a_verifier_that_asks_says_what_it_believes_where_it_judges() -> None:
+    game = pvg.game(Different(), PrivateCoin(), num_envs=64, seed=2)
+    player = build("mlp", game.spec, "verifier")
+    asking = player.act(game.observe("verifier"), game.acting[:, 1])
+    assert asking.belief is not None
+    assert bool((asking.belief == -1).all())
+    game.play({"prover": "honest", "verifier": player})
+    belief = game.field("belief")
+    assert 0 < float(belief.min()) <= float(belief.max()) < 1
+    verdict = game.field("verdict").long()
+    assert set(verdict.tolist()) == {0, 1}, "no don't know where there is nothing to wait for"
+
+
+@GENERAL
+def test_who_may_decide_at_several_turns_may_say_dont_know(name: str) -> None:
+    spec = resolve(Bit(), EarlyDecision())
+    able, told, unable = (build(name, spec, "verifier", 3, abstains=abstains) for abstains in (None, True, False))
+    assert isinstance(able, VerifierNetwork)
+    assert isinstance(unable, VerifierNetwork)
+    packed = torch.tensor([[2, 1, 0], [2, 3, 0], [4, 1, 2]])  # turn + 1 and the words heard
+    observation = Observation(packed, spec.view(1))
+    log_probs, actions = able.log_probs(packed), torch.arange(3)[:, None]
+    assert log_probs.shape == (3, 3)
+    torch.testing.assert_close(log_probs.exp(), able.probabilities(observation, actions))
+    assert isinstance(told, VerifierNetwork)
+    assert told.log_probs(packed).equal(log_probs)
+    assert unable.log_probs(packed).shape == (3, 2)
+    assert bool((unable.probabilities(observation, actions)[:, 2] == 0).all())
+    many = Observation(packed[:1].expand(3000, -1), observation.view)
+    said = able.act(many, torch.ones(3000, dtype=torch.bool))
+    frequency = torch.bincount(said.symbols[:, 0], minlength=3) / 3000
+    assert (frequency - log_probs[0].exp()).abs().max() < 0.04
+    assert said.belief is not None
+    torch.testing.assert_close(said.belief[:1], log_probs[:1, 1].exp())
+    torch.testing.assert_close(able.evaluate(packed, actions)[0], log_probs.diag())
+    heard = able.verdict(observation, packed[:, None, 1:] - 1)
+    torch.testing.assert_close(heard[:, 0], log_probs[:, 1].exp())
+
+
+@pytest.mark.parametrize("abstains", [False, True])
+def test_who_asks_says_dont_know_only_if_it_abstains(abstains: bool) -> None:
+    spec = resolve(Different(), PrivateCoin())
+    player = build("mlp", spec, "verifier", abstains=abstains)
+    view = spec.view(1)
+    packed = torch.ones((1, view.width), dtype=torch.long)
+    packed[0, view["turn"].start] = 3
+    dont_know = player.probabilities(Observation(packed, view), torch.tensor([[2], [0]]))[0]
+    assert float(dont_know[1]) > 0
+    assert (float(dont_know[0]) > 0) == abstains
+
+
+def test_only_who_gives_verdicts_may_abstain() -> None:
+    with pytest.raises(ValueError, match="abstains=True: role 'prover' gives no verdict"):
+        build("mlp", SPEC, "prover", abstains=True)
+    with pytest.raises(ValueError, match="3 verdicts"):
+        build("step_check", SPEC, "verifier", abstains=True)
 
 
 # Messages and evidence as mixtures.

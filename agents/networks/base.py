@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pvg.agent import Observation, Utterance
-from pvg.agents.distributed import own, size
+from pvg.agents import distributed
 from pvg.agents.networks.reading import Given, mixtures
 from pvg.protocol import VERDICT
 from pvg.registry import Registry
@@ -26,13 +26,20 @@ class Player(nn.Module, ABC):
     """A learned player of one role.
 
     Its draws come from `generator`, so that playing never touches global random state.
+    abstains: whether its verdict may be "don't know". None: where it may give one at several turns, and so can wait to hear
+    more; elsewhere its probability says that better. ValueError: of a role that gives no verdict.
     """
 
-    def __init__(self, spec: Spec, role: str) -> None:
+    def __init__(self, spec: Spec, role: str, abstains: bool | None = None) -> None:
         super().__init__()
         self.spec, self.role = spec, spec.role_index(role)
         self.view = spec.view(self.role)
         self.generator = torch.Generator()
+        self.kinds = [spec.rows[row].kind if row >= 0 else None for row in spec.row_of(self.role)]  # by turn
+        verdicts = self.kinds.count(VERDICT)
+        if abstains is not None and verdicts == 0:
+            raise ValueError(f"abstains={abstains}: role {role!r} gives no verdict")
+        self.abstains = verdicts > 1 if abstains is None else abstains
 
     @abstractmethod
     def act(self, observation: Observation, acting: Tensor) -> Utterance:
@@ -51,26 +58,32 @@ class Player(nn.Module, ABC):
 
 
 class VerifierNetwork(Player):
-    """A verifier that gives a probability to each answer; it has no "don't know", which its probability says better."""
+    """A verifier that only judges: it gives a probability to each answer, and to "don't know" where it abstains.
 
-    def __init__(self, spec: Spec, role: str) -> None:
-        super().__init__(spec, role)
-        kinds = {row.kind for row in spec.rows if role in row.speakers}
-        if kinds != {VERDICT}:
-            raise ValueError(
-                f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {sorted(kinds)}; "
-                "under interactive_proof with asks='nature' it only judges"
-            )
+    outputs: how many verdicts it may give, A answers and, where it abstains, "don't know", the last.
+    """
+
+    def __init__(self, spec: Spec, role: str, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
+        if not self.judges_only(spec, role):
+            said = sorted({row.kind for row in spec.rows if role in row.speakers})
+            raise ValueError(f"role {role!r}: a verifier network gives verdicts only, and the protocol has it say {said}")
+        self.outputs = spec.task.answers + self.abstains
+
+    @staticmethod
+    def judges_only(spec: Spec, role: str) -> bool:
+        """Whether all a role says is verdicts; what says more is for a ProverNetwork, whichever seat it has."""
+        return {row.kind for row in spec.rows if role in row.speakers} == {VERDICT}
 
     @abstractmethod
     def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
-        """The log probability of each answer: `N answer`, from packed observations `N width`.
+        """The log probability of each verdict: `N output`, from packed observations `N width`.
 
         given: fields that are mixtures of values, whatever `packed` holds of them.
         """
 
     def relaxed(self, packed: Tensor, message: Tensor, evidence: Given | None = None) -> Tensor:
-        """`log_probs` where what is heard is given as weights of symbols, in which it is differentiable: `N answer`.
+        """`log_probs` where what is heard is given as weights of symbols, in which it is differentiable: `N output`.
 
         message: `N position symbol`, positions as in `message_columns`, symbols up to the largest alphabet; one-hot weights
         are the message itself. evidence: by field, `N entry value` of packed values (0: nothing there). ValueError: other shapes.
@@ -92,7 +105,7 @@ class VerifierNetwork(Player):
     @torch.no_grad()
     def probabilities(self, observation: Observation, actions: Tensor) -> Tensor:
         known = self.log_probs(observation.packed).exp()
-        return torch.cat([known, torch.zeros_like(known[:, :1])], dim=1)[:, actions[:, 0].long()]
+        return F.pad(known, (0, self.spec.task.answers + 1 - self.outputs))[:, actions[:, 0].long()]
 
     @torch.no_grad()
     def verdict(self, statement: Observation, messages: Tensor) -> Tensor:
@@ -116,15 +129,22 @@ class VerifierNetwork(Player):
 
 
 class ProverNetwork(Player):
-    """A prover that says its utterance symbol by symbol: p(m | x) = product over j of p(m_j | x, m_1 .. m_{j-1})."""
+    """A player that says its utterances symbol by symbol: p(m | x) = product over j of p(m_j | x, m_1 .. m_{j-1}).
+
+    A prover, or a verifier that asks too: a verdict is an utterance of one symbol.
+    """
 
     legal: Tensor
+    judging: Tensor
 
-    def __init__(self, spec: Spec, role: str) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         highs = spec.choices(self.role)
         self.positions, self.symbols = len(highs), int(highs.max())
+        speaking = [turn for turn, kind in enumerate(self.kinds) if kind is not None]
+        self._only = speaking[0] if len(speaking) == 1 else None
         self.register_buffer("legal", self._legal(), persistent=False)
+        self.register_buffer("judging", torch.tensor([False, *(kind == VERDICT for kind in self.kinds)]), persistent=False)
 
     @abstractmethod
     def encode(self, packed: Tensor) -> Any:
@@ -145,27 +165,31 @@ class ProverNetwork(Player):
         """Unnormalised log probabilities of each next symbol of given messages: `N position symbol`, -inf outside the
         alphabet.
         """
-        return self.decode(self.encode(packed), message).masked_fill(~self._legal_at(packed), -torch.inf)
+        return self.decode(self.encode(packed), message).masked_fill(~self.at_turn(self.legal, packed), -torch.inf)
 
     @torch.no_grad()
     def act(self, observation: Observation, acting: Tensor) -> Utterance:
+        """As in `Player`; a verifier's belief is its probability of answer 1 at turns at which it judges, else -1."""
         packed = observation.packed
-        context, legal = self.encode(packed), self._legal_at(packed)
+        context, legal = self.encode(packed), self.at_turn(self.legal, packed)
         message = torch.zeros((len(packed), self.positions), dtype=torch.int64, device=packed.device)
         log_prob = torch.zeros(len(packed), device=packed.device)
-        memory = None
+        memory, belief = None, None
         for j in range(self.positions):
             scores, memory = self.next(context, message[:, :j], memory)
             scores = scores.masked_fill(~legal[:, j], -torch.inf)
             message[:, j] = sample(scores, self.generator)
-            log_prob += scores.log_softmax(1).gather(1, message[:, j : j + 1])[:, 0]
-        return Utterance(message.to(torch.int32), log_prob=log_prob)
+            log_probs = scores.log_softmax(1)
+            log_prob += log_probs.gather(1, message[:, j : j + 1])[:, 0]
+            if j == 0 and self.spec.roles[self.role].seat == "verifier":
+                belief = torch.where(self.at_turn(self.judging, packed), log_probs[:, 1].exp(), -1)
+        return Utterance(message.to(torch.int32), belief, log_prob)
 
     def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
         symbols = symbols[:, : self.positions].long()
         log_probs = self.logits(packed, symbols).log_softmax(2)
         said = log_probs.gather(2, symbols[:, :, None])[:, :, 0].sum(1)
-        entropy = -(log_probs.exp() * log_probs.masked_fill(~self._legal_at(packed), 0)).sum((1, 2))
+        entropy = -(log_probs.exp() * log_probs.masked_fill(~self.at_turn(self.legal, packed), 0)).sum((1, 2))
         return said, entropy
 
     def _legal(self) -> Tensor:
@@ -177,21 +201,23 @@ class ProverNetwork(Player):
         legal[:, :, 0] = True
         for turn, row in enumerate(rows):
             for j in range(self.positions if row >= 0 else 0):
-                legal[turn + 1, j, : max(1, int(self.spec.alphabet[row, j]))] = True
+                symbols = int(self.spec.alphabet[row, j]) - (self.kinds[turn] == VERDICT and not self.abstains)
+                legal[turn + 1, j, : max(1, symbols)] = True
         return legal
 
-    def _legal_at(self, packed: Tensor) -> Tensor:
-        """`N position symbol` bool; a role that speaks at one turn only is not told the turn."""
-        turns = (self.spec.row_of(self.role) >= 0).nonzero()[0]
-        if len(turns) == 1:
-            return self.legal[int(turns[0]) + 1].expand(len(packed), -1, -1)
-        return self.legal[packed[:, self.view["turn"].start].long()]
+    def at_turn(self, table: Tensor, packed: Tensor) -> Tensor:
+        """The entry of a table by turn + 1 at each observation; a role that speaks at one turn only is not told the turn."""
+        if self._only is not None:
+            return table[self._only + 1].expand(len(packed), *table.shape[1:])
+        return table[packed[:, self.view["turn"].start].long()]
 
 
 @dataclass(frozen=True)
 class Network:
     """An architecture: a line that says what it is, its players, and the sizes and learning rate it has unless told
     otherwise.
+
+    verifier: of roles that only judge. prover: of all others, verifiers that ask among them.
     """
 
     about: str
@@ -214,22 +240,24 @@ def build(
     width: int | None = None,
     layers: int | None = None,
     device: str | torch.device = "cpu",
+    abstains: bool | None = None,
 ) -> Player:
     """A player of `role` by a registered network, its weights and its draws decided by `seed`; global random state is
     untouched.
 
-    width, layers: sizes, None for the network's own. ValueError: sizes below 1, or a role the network cannot play.
+    width, layers: sizes, None for the network's own. abstains: as in `Player`. ValueError: sizes below 1, or a role the
+    network cannot play.
     """
     network = networks[name]
     sizes = {"width": network.width if width is None else width, "layers": network.layers if layers is None else layers}
     for size, value in sizes.items():
         if value < 1:
             raise ValueError(f"{size}={value}: expected at least 1")
-    seat = spec.roles[spec.role_index(role)].seat
-    kind: Any = network.verifier if seat == "verifier" else network.prover
+    judge = spec.roles[spec.role_index(role)].seat == "verifier" and VerifierNetwork.judges_only(spec, role)
+    kind: Any = network.verifier if judge else network.prover
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        player: Player = kind(spec, role, **sizes)
+        player: Player = kind(spec, role, **sizes, abstains=abstains)
     player.generator = torch.Generator(device).manual_seed(seed)
     return player.to(device)
 
@@ -240,5 +268,5 @@ def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
 
     Of several processes that train together each draws what one would for all their lanes, and takes its own.
     """
-    waiting = logits.new_empty((size() * len(logits), logits.shape[1])).exponential_(generator=generator)
-    return (logits - own(waiting).log()).argmax(1)
+    waiting = logits.new_empty((distributed.size() * len(logits), logits.shape[1])).exponential_(generator=generator)
+    return (logits - distributed.own(waiting).log()).argmax(1)

@@ -49,10 +49,10 @@ def perceptron(width: int, layers: int, out: int) -> nn.Sequential:
 class MLPVerifier(VerifierNetwork):
     """An MLP from the packed observation to the answers. width: of each of `layers` hidden layers."""
 
-    def __init__(self, spec: Spec, role: str = "verifier", width: int = 256, layers: int = 2) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str = "verifier", width: int = 256, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         self.first = OneHot(column_highs(self.view), width)
-        self.rest = perceptron(width, layers, spec.task.answers)
+        self.rest = perceptron(width, layers, self.outputs)
 
     def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
         first = self.first
@@ -79,8 +79,8 @@ class MLPProver(ProverNetwork):
     first layer.
     """
 
-    def __init__(self, spec: Spec, role: str = "prover", width: int = 256, layers: int = 2) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str = "prover", width: int = 256, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         self.first = OneHot(column_highs(self.view), width)
         self.said = OneHot([self.symbols] * self.positions, width)
         self.position = nn.Parameter(torch.randn(self.positions, width))

@@ -107,10 +107,10 @@ class StepCheckVerifier(VerifierNetwork):
     A state that is not there (nothing heard, or no prover) is one more state, blank. width, layers: of f.
     """
 
-    def __init__(self, spec: Spec, role: str = "verifier", width: int = 64, layers: int = 2) -> None:
-        super().__init__(spec, role)
-        if spec.task.answers != 2:
-            raise ValueError(f"network 'step_check' accepts or rejects; {spec.task} has {spec.task.answers} answers")
+    def __init__(self, spec: Spec, role: str = "verifier", width: int = 64, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
+        if self.outputs != 2:
+            raise ValueError(f"network 'step_check' accepts or rejects; {spec.task} has {self.outputs} verdicts for {role!r}")
         self.path = find_path(spec, self.view)
         self.inputs = StepInputs(self.path, width)
         self.before = nn.Embedding(self.path.states + 1, width)
@@ -174,8 +174,8 @@ class StepCheckVerifier(VerifierNetwork):
 class StepCheckProver(ProverNetwork):
     """p(state j + 1 | state j, fields aligned with j), the same for all steps."""
 
-    def __init__(self, spec: Spec, role: str = "prover", width: int = 64, layers: int = 2) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str = "prover", width: int = 64, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         self.path = find_path(spec, self.view)
         if self.path.steps != self.positions + 1:
             raise ValueError(f"network 'step_check' says {self.path.steps - 1} states, and {role!r} {self.positions} symbols")

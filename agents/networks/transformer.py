@@ -129,10 +129,10 @@ class TransformerVerifier(VerifierNetwork):
     The mean, because every token can find fault by itself; a token that must first ask the others learns far later.
     """
 
-    def __init__(self, spec: Spec, role: str = "verifier", width: int = 64, layers: int = 2) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str = "verifier", width: int = 64, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         self.tokens = Tokens(self.view, width)
-        self.trunk = Trunk(width, layers, spec.task.answers)
+        self.trunk = Trunk(width, layers, self.outputs)
 
     def log_probs(self, packed: Tensor, given: Given | None = None) -> Tensor:
         out: Tensor = self.trunk.head(self.trunk(self.tokens(packed, given))[0].mean(1))
@@ -147,8 +147,8 @@ class TransformerProver(ProverNetwork):
     mine: Tensor
     mask: Tensor
 
-    def __init__(self, spec: Spec, role: str = "prover", width: int = 64, layers: int = 2) -> None:
-        super().__init__(spec, role)
+    def __init__(self, spec: Spec, role: str = "prover", width: int = 64, layers: int = 2, abstains: bool | None = None) -> None:
+        super().__init__(spec, role, abstains)
         rows = spec.row_of(self.role)
         utterances = {spec.parts(spec.rows[row]) for row in rows if row >= 0}
         alone = (Field("symbol", self.symbols, (self.positions,)),)
