@@ -10,6 +10,7 @@ from torch import Tensor
 from pvg.agent import Observation
 from pvg.agents.algorithm import Algorithm, Figures, algorithms
 from pvg.agents.attacks import best_response
+from pvg.agents.distributed import counted
 from pvg.agents.imitation import learn_truth
 from pvg.agents.networks import VerifierNetwork
 from pvg.agents.play import play
@@ -76,7 +77,8 @@ def replace_worst(
     the first share of the false claims.
     """
     false = (truth != 1).nonzero()[:, 0]
-    false = false[: round(len(false) * search.share)]
+    before, everyones = counted((truth != 1).sum())
+    false = false[: max(0, round(everyones * search.share) - before)]
     if len(false) == 0:
         return statement.packed
     false_claims = statement.rows(false)

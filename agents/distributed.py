@@ -1,7 +1,10 @@
 """Training by several processes, each on its share of the lanes: `torchrun --nproc-per-node 2 -m pvg.cli train ...`.
 
 Every process plays its own lanes of the same games and draws what one process would draw for them; means are sums over all
-processes divided by counts over all, gradients are added up, so that weights stay equal to those one process would find.
+processes divided by counts over all, gradients are added up, so that weights stay equal to those one process would find. The
+seed decides the weights they begin with, so nothing is sent at the start. Where a best response is searched for by climbing,
+each process climbs from random messages of its own, so there the weights are those of another seed. What is done after training,
+such as measuring, each does alone, outside `processes`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from torch import Tensor, distributed
 
 
 def size() -> int:
-    """How many processes train; 1 unless `processes` has begun."""
+    """How many processes train together; 1 unless `processes` has begun."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
@@ -39,11 +42,19 @@ def own(everyones: Tensor) -> Tensor:
     return everyones[rank() * count : (rank() + 1) * count]
 
 
+def counted(local: Tensor) -> tuple[int, int]:
+    """How many of something the processes before this one have, and how many all have: from how many it has, 0-d."""
+    counts = torch.zeros(size(), dtype=torch.int64, device=local.device)
+    counts[rank()] = local
+    found = total(counts).tolist()
+    return sum(found[: rank()]), sum(found)
+
+
 def add_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Make every process's gradients their sum."""
-    if size() == 1:
-        return
     there = [p for p in parameters if p.grad is not None]
+    if size() == 1 or not there:
+        return
     flat = total(torch.cat([p.grad.flatten() for p in there if p.grad is not None]))
     for p, part in zip(there, flat.split([p.numel() for p in there]), strict=True):
         p.grad = part.view_as(p)
@@ -55,9 +66,9 @@ def processes(device: str) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or size() > 1:
         yield
         return
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from pvg.agents.attacks import seats
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import evaluate, solo_accuracy
 from pvg.agents.imitation import Imitation
+from pvg.agents.networks import VerifierNetwork
 from pvg.agents.report import Report, write
 from pvg.agents.training import Trained, train
 from pvg.frozen import record
@@ -35,7 +36,8 @@ def experiment(
 ) -> Report | Played:
     """Train on statements of the train split, measure on fresh ones of the test split, and the same architecture alone.
 
-    Where the verdict follows one prover's messages the report is of attacks, elsewhere of games the learned players play.
+    Where the verdict follows one prover's messages the report is of attacks, elsewhere of games the learned players play. Under
+    `torchrun` processes train together; then each makes the same report, and the first writes it.
     out: folder for the run's logs, checkpoint and report.json; one that holds another run is refused before anything is done.
     claims: how many false and how many true ones the report is about, or how many games.
     """
@@ -43,19 +45,21 @@ def experiment(
     config = config.for_game(spec)
     if out is not None and resume is None and (out / REPORT).exists():
         raise ValueError(f"out={out}: the folder holds a report; choose a new one")
+    searched = unsearched(spec) is None
     with distributed.processes(config.device):
-        trained = train(replace(spec, split="train"), config, out, resume=resume, progress=progress)
         out = out if distributed.rank() == 0 else None
-        if unsearched(spec) is not None:
-            found = played(trained, spec, config, claims)
-            if out is not None:
-                (out / REPORT).write_text(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
-            return found
-        assert trained.verifier is not None, "a verifier that hears one message and decides only judges"
-        report = evaluate(trained.verifier, spec, claims=claims, seed=config.seed, device=config.device, prover=trained.prover)
-        if trained.prover is not None:
-            report = replace(report, solo_accuracy=solo(spec, config, claims, progress))
-        report = replace(report, seconds=time.perf_counter() - started)
+        trained = train(replace(spec, split="train"), config, out, resume=resume, progress=progress)
+        alone = train_solo(spec, config, progress) if searched and trained.prover is not None else None
+    if not searched:
+        found = played(trained, spec, config, claims)
+        if out is not None:
+            (out / REPORT).write_text(json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+        return found
+    assert trained.verifier is not None, "a verifier that hears one message and decides only judges"
+    report = evaluate(trained.verifier, spec, claims=claims, seed=config.seed, device=config.device, prover=trained.prover)
+    if alone is not None:
+        report = replace(report, solo_accuracy=_accuracy(alone, config, claims))
+    report = replace(report, seconds=time.perf_counter() - started)
     if out is not None:
         write(report, out / REPORT)
     return report
@@ -80,8 +84,17 @@ def played(trained: Trained, spec: Spec, config: TrainConfig, games: int) -> Pla
 
 def solo(spec: Spec, config: TrainConfig, claims: int, progress: bool = True) -> Figure:
     """The accuracy of the same architecture without a prover, after as many games of supervised learning."""
+    return _accuracy(train_solo(spec, config, progress), config, claims)
+
+
+def train_solo(spec: Spec, config: TrainConfig, progress: bool = True) -> VerifierNetwork:
+    """The same architecture without a prover, after as many games of supervised learning."""
     alone = resolve(spec.task, Solo(), split="train")
     updates = sum(phase.updates for phase in config.phases if isinstance(phase, Imitation | Adversarial))
     trained = train(alone, replace(config, phases=(Imitation(updates=updates),)), progress=progress)
     assert trained.verifier is not None, "alone it only judges"
-    return solo_accuracy(trained.verifier, alone, claims=claims, seed=config.seed, device=config.device)
+    return trained.verifier
+
+
+def _accuracy(alone: VerifierNetwork, config: TrainConfig, claims: int) -> Figure:
+    return solo_accuracy(alone, alone.spec, claims=claims, seed=config.seed, device=config.device)

@@ -40,7 +40,7 @@ class Reinforce(SelfPlay):
     def begin(self, team: Team, game: Game) -> None:
         super().begin(team, game)
         if game.num_envs % self.samples:
-            raise ValueError(f"samples={self.samples}: does not divide lanes={game.num_envs}")
+            raise ValueError(f"samples={self.samples}: does not divide the {game.num_envs} lanes of a process")
 
     def update(self, team: Team, game: Game, index: int, pace: float) -> Figures:
         repeat(game, self.samples)

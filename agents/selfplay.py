@@ -132,8 +132,9 @@ class PPO(SelfPlay):
 
     def begin(self, team: Team, game: Game) -> None:
         super().begin(team, game)
-        if self.minibatches > game.num_envs:
-            raise ValueError(f"minibatches={self.minibatches} is outside 1..lanes={game.num_envs}")
+        lanes = game.num_envs * distributed.size()
+        if self.minibatches > lanes:
+            raise ValueError(f"minibatches={self.minibatches} is outside 1..lanes={lanes}")
         team.memory["pool"] = []
 
     def learning(self, team: Team, index: int) -> dict[str, Learner]:

@@ -59,7 +59,8 @@ def train(
     """
     config = (TrainConfig() if config is None else config).for_game(spec)
     with distributed.processes(config.device):
-        return _train(spec, config, out if distributed.rank() == 0 else None, resume, progress and distributed.rank() == 0)
+        first = distributed.rank() == 0
+        return _train(spec, config, out if first else None, resume, progress and first)
 
 
 def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | None, progress: bool) -> Trained:
@@ -99,10 +100,11 @@ def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | Non
                     log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
                     bar.update(line, figures=_live(row))
                 bar.update(line, completed=update + 1)
-                if out is not None and ((update + 1) % config.checkpoint_every == 0 or last):
+                if (update + 1) % config.checkpoint_every == 0 or last:
                     refuse_non_finite(weight_figures(team), name, update, saved)
-                    saved = out / CHECKPOINT
-                    checkpoint.save(saved, _contents(spec, config, team, done, log.rows))
+                    if out is not None:
+                        saved = out / CHECKPOINT
+                        checkpoint.save(saved, _contents(spec, config, team, done, log.rows))
     return Trained(team.players, team.verifier, team.prover, log.rows)
 
 

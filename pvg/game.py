@@ -321,5 +321,5 @@ def checked_device(device: str | torch.device) -> torch.device:
             from numba import cuda
         except ImportError as error:
             raise ValueError("device='cuda' needs numba-cuda: pip install 'prover-verifier-games[cuda]'") from error
-        cuda.select_device(wanted.index or 0)
+        cuda.select_device(torch.cuda.current_device() if wanted.index is None else wanted.index)
     return wanted

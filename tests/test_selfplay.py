@@ -327,7 +327,7 @@ def test_every_setting_of_every_algorithm_says_what_it_is(name: str) -> None:
         (PPO(scripted=("alice=honest",)), "alice"),
         (PPO(seats="verifier", scripted=("verifier=reference",)), "nobody of seats=verifier is left to learn"),
         (PPO(minibatches=17), "minibatches=17 is outside 1..lanes=16"),
-        (Reinforce(samples=3), "samples=3: does not divide lanes=16"),
+        (Reinforce(samples=3), "samples=3: does not divide the 16 lanes of a process"),
     ],
 )
 def test_what_does_not_fit_the_game_is_refused_before_the_first_update(algorithm: Algorithm, expected: str) -> None:
