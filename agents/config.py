@@ -58,7 +58,7 @@ class TrainConfig:
     log_every: int = 20
     """Updates between two rows of the log."""
     tensorboard: bool = False
-    """Whether the log is written for TensorBoard too (extra `tensorboard`)."""
+    """Whether the log in the run's folder is drawn for TensorBoard too (extra `tensorboard`)."""
     checkpoint_every: int = 500
     """Updates between two checkpoints; one is also written at the end of each phase."""
     seed: int = 0

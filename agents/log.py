@@ -18,7 +18,8 @@ class Log:
     """The rows of a run, kept in `rows` and, where `folder` is given, in its two files, which begin with `rows` as
     they are now.
 
-    tensorboard: draw them for TensorBoard too, in the folder's `tensorboard`, each figure under its phase's name.
+    tensorboard: draw them for TensorBoard too, in the folder's `tensorboard`, each figure under its phase's name over the
+    updates of the whole run.
     A phase may bring figures of its own: the CSV is then written anew under a longer head, blank where a row lacks a
     figure.
     """
@@ -27,6 +28,7 @@ class Log:
         self.rows = list(rows)
         self._board = _board(folder) if tensorboard and folder is not None else None
         self._folder = folder
+        self._begun = self._updates = 0  # of the phase, and so far
         self._head: list[str] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,12 +51,21 @@ class Log:
         else:
             self._rewrite_csv()
 
-    def _draw(self, row: Row) -> None:
+    def close(self) -> None:
+        """Release what TensorBoard's file holds; every row is on disk already."""
         if self._board is not None:
-            for name, value in row.items():
-                if not isinstance(value, str):
-                    self._board.add_scalar(f"{row['phase']}/{name}", value, row["update"])
-            self._board.flush()
+            self._board.close()
+
+    def _draw(self, row: Row) -> None:
+        if self._board is None:
+            return
+        if row["update"] == 0:
+            self._begun = self._updates
+        self._updates = self._begun + int(row["update"]) + 1
+        for name, value in row.items():
+            if name not in ("phase", "update"):
+                self._board.add_scalar(f"{row['phase']}/{name}", value, self._updates - 1)
+        self._board.flush()
 
     def _rewrite_csv(self) -> None:
         assert self._folder is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,8 @@ def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | Non
         refuse_misfit(resume, contents, spec, config)
         team.restore(contents["state"])
         done, rows = (contents["done"] + done)[: len(done)], contents["history"]
-    log, saved = Log(out, rows, config.tensorboard), resume
-    clock = time.perf_counter() - float(rows[-1]["seconds"] if rows else 0)
-    with _bar(progress) as bar:
+    saved, clock = resume, time.perf_counter() - float(rows[-1]["seconds"] if rows else 0)
+    with closing(Log(out, rows, config.tensorboard)) as log, _bar(progress) as bar:
         for number, phase in enumerate(config.phases):
             name = named(phase)
             shown = name if team.prover is not None else f"alone: {name}"
