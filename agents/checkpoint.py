@@ -31,7 +31,7 @@ def save(path: Path, contents: Mapping[str, Any]) -> None:
     """
     assert set(contents) == PARTS
     whole = {"format": FORMAT, "version": VERSION, "libraries": versions(), **contents}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")  # one name, so that what a killed run leaves of it is written over
     try:
         with part.open("wb") as file:
             torch.save(whole, file)

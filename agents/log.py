@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ class Log:
     def _rewrite_csv(self) -> None:
         assert self._folder is not None
         self._head = list(dict.fromkeys(name for row in self.rows for name in row))
-        part = self._folder / f".{FILES[0]}.{os.getpid()}"
+        part = self._folder / f".{FILES[0]}.part"
         with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._head)
             writer.writeheader()
@@ -91,6 +90,6 @@ def _board(folder: Path) -> Any:
 
 
 def _replace(path: Path, lines: list[str]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")
     part.write_text("".join(line + "\n" for line in lines))
     part.replace(path)
