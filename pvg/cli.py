@@ -1,4 +1,4 @@
-"""The command line: `pvg list`, `pvg train`, `pvg evaluate`, `pvg play`."""
+"""The command line: `pvg list`, `pvg train`, `pvg evaluate`, `pvg attack`, `pvg play`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from rich.table import Table
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 import pvg
-from pvg import cli_games, frozen, gallery
+from pvg import cli_attack, cli_games, frozen, gallery
 from pvg.agent import Agent, agents
 from pvg.agents.algorithm import algorithms, settings_of
+from pvg.agents.attacks.attack import attacks
+from pvg.agents.attacks.library import attack as attack_all
+from pvg.agents.attacks.report import table as attack_table
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import evaluate as measure
 from pvg.agents.experiment import REPORT, experiment, unsearched
@@ -60,14 +63,14 @@ Players = Annotated[
     arg(metavar="ROLE=AGENT", help="who plays a role: an agent's name, or a checkpoint.pt that has a player for it"),
 ]
 Json = Annotated[bool, arg(help="print JSON instead of a table")]
-What = Literal["tasks", "protocols", "agents", "networks", "algorithms"]
+What = Literal["tasks", "protocols", "agents", "networks", "algorithms", "attacks"]
 
 
 @app.command(name="list")
 def list_(what: Positional[Annotated[What | None, arg(help="which of them; all if left out")]] = None, json: Json = False) -> None:
-    """What there is: tasks, protocols, scripted agents, networks and learning algorithms, each with a line about it."""
+    """What there is: tasks, protocols, scripted agents, networks, learning algorithms and attacks, each with a line about it."""
     kinds: dict[str, Registry[Any]] = {"tasks": tasks, "protocols": protocols, "agents": agents, "networks": networks}
-    kinds["algorithms"] = algorithms
+    kinds |= {"algorithms": algorithms, "attacks": attacks}
     chosen: dict[str, dict[str, Any]] = {
         kind: {name: _about(things[name]) for name in things} for kind, things in kinds.items() if what in (None, kind)
     }
@@ -237,6 +240,48 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
         write(report, out / REPORT)
     _show(report, out, json)
+
+
+@app.command
+def attack(
+    who: Positional[Annotated[str, arg(metavar="CHECKPOINT_OR_AGENT", help="checkpoint.pt, or an agent such as reference")]],
+    env: Annotated[str | None, arg(metavar="ENV_ID", help="the environment; a checkpoint's own if left out")] = None,
+    protocol: Protocol = None,
+    settings: Settings = (),
+    names: Annotated[
+        tuple[str, ...], arg(name="attacks", metavar="NAME", help="which of them; `pvg list attacks` shows all; all if left out")
+    ] = (),
+    budget: Annotated[int, arg(help="verdict queries a claim that each attack may make, 100..1000000")] = 10_000,
+    claims: Annotated[int, arg(help="false claims of the test split")] = 200,
+    seed: Annotated[int, arg(help="decides the claims and every draw")] = 0,
+    transfer_from: Annotated[
+        tuple[Path, ...], arg(metavar="CHECKPOINT.pt", help="verifiers of other seeds, whose weaknesses are tried on this one")
+    ] = (),
+    train_games: Annotated[int, arg(help="games to train a prover against this verifier with; 0: none is trained")] = 25_600,
+    device: Annotated[str, arg(help="cpu or cuda")] = "cpu",
+    out: Annotated[Path | None, arg(help="new folder for report.json, figure.png and transcripts.npz of the games won")] = None,
+    json: Json = False,
+) -> None:
+    """Attack a verifier with everything there is, at equal budgets: which false claims does it accept, and what finds them?
+
+    The table shows attack success after 100, 1,000, ... verdict queries a claim, the union of all attacks for each claim, and
+    beside it the exact value where there is one.
+    """
+    if env is None and (protocol is not None or settings):
+        raise ValueError("--protocol and --set are of an environment: name it with --env")
+    _refuse_existing(out)
+    where = checked_device(device)
+    spec, seated = cli_games.seated(who, None if env is None else _spec(env, protocol, settings), where)
+    if (reason := unsearched(spec)) is not None:
+        raise ValueError(reason)
+    others = cli_attack.others(transfer_from, spec, device)
+    settled: Any = {"names": names, "budget": budget, "claims": claims, "seed": seed, "others": others, "games": train_games}
+    report = attack_all(_verifier(who, spec, seated)[0], spec, **settled, device=device)
+    if out is not None:
+        cli_attack.keep(report, out)
+    if json:
+        return _print_json(report.as_dict())
+    console.print(attack_table(report))
 
 
 @app.command

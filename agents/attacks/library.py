@@ -32,7 +32,6 @@ from pvg.transcript import transcript
 from pvg.verifier import Judging, Verifier, message_rows
 from pvg.versions import versions
 
-VALIDATION_CLAIMS = 500
 TIE = 1e-6  # verdicts closer than this are equally good
 SMALLEST = 100
 
@@ -50,6 +49,7 @@ def attack(
     names: Sequence[str] = (),
     budget: int = 10_000,
     claims: int = 200,
+    validation_claims: int = 500,
     seed: int = 0,
     others: Mapping[str, Verifier] | None = None,
     games: int = 0,
@@ -58,7 +58,7 @@ def attack(
 ) -> AttackReport:
     """What each attack makes a verifier accept of false claims of the test split, with at most `budget` queries a claim.
 
-    names: of registered attacks; () for all. others: verifiers whose weaknesses are tried on this one (`transfer`). games: to
+    names: of registered attacks; () for all. validation_claims: true ones, and as many false ones, to choose the threshold on. others: verifiers whose weaknesses are tried on this one (`transfer`). games: to
     train a prover with (`learned`). exact_limit: of claims x messages x tosses, up to which all messages are tried for the
     exact value, whatever the budget.
     Decisions are randomised: a claim is accepted with the probability the verifier gives, one coin a claim for all attacks.
@@ -66,9 +66,10 @@ def attack(
     ValueError: an unknown name, a budget outside 100..1e6, no claims, or a game that cannot be searched.
     NonFiniteVerdict: a verdict was no probability; the run is void.
     """
-    for field, value, low, high in (("budget", budget, SMALLEST, 10**6), ("claims", claims, 1, 10**6)):
-        if not low <= value <= high:
-            raise ValueError(f"{field}={value} is outside {low}..{high}")
+    asked = {"budget": (budget, SMALLEST), "claims": (claims, 1), "validation_claims": (validation_claims, 1)}
+    for field, (value, low) in asked.items():
+        if not low <= value <= 10**6:
+            raise ValueError(f"{field}={value} is outside {low}..{10**6}")
     # Of attacks that find the same as quickly, the first wins: the simplest.
     kinds = {
         name: attacks[name] for name in sorted(names or attacks, key=lambda name: (attacks[name].white_box, name != "prover", name))
@@ -94,7 +95,7 @@ def attack(
     if not made:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise ValueError(f"names={' '.join(kinds)}: none of these attacks can be used here; {reasons}")
-    threshold = chosen_threshold(verifier, spec, VALIDATION_CLAIMS, seed, device)
+    threshold = chosen_threshold(verifier, spec, validation_claims, seed, device)
     best, how = exact(verifier, test, exact_limit)
     results = Results(target, made, coins(seed, claims).to(test.dealt.device))
     won, transcripts = results.won(seed)

@@ -112,10 +112,10 @@ def table(report: AttackReport) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    out.add_column("attack", no_wrap=True)
+    out.add_column("attack", overflow="fold")
     for mark in report.marks:
-        out.add_column(f"{mark:,}", no_wrap=True)
-    for name in (f"at {report.threshold:.4g}", "asked", "won"):
+        out.add_column(f"{mark:,}", justify="right", no_wrap=True)
+    for name in (f"at {report.threshold:.2g}", "asked", "won"):
         out.add_column(name, justify="right", no_wrap=True)
     for name, curve in report.success.items():
         shown = [f"{report.at_threshold[name].value:.3f}", f"{report.queries[name]:,.0f}", f"{report.winners[name]:,}"]
@@ -148,7 +148,9 @@ def _caption(report: AttackReport) -> str:
 
 
 def _shown(figure: Figure) -> str:
-    return f"{figure.value:.3f} ({figure.low:.3f}..{figure.high:.3f})"
+    """The value, and below it the bounds: columns stay narrow."""
+    low, high = (f"{bound:.2f}".removeprefix("0") for bound in (figure.low, figure.high))
+    return f"{figure.value:.3f}\n{low}-{high}"
 
 
 def figure(report: AttackReport, path: str | os.PathLike[str]) -> None:
