@@ -83,9 +83,10 @@ def learn_asking(learner: Learner, seen: Experience, game: Game, pace: float) ->
     spec, player = game.spec, learner.player
     kinds = ["over", *(spec.rows[row].kind if row >= 0 else "silent" for row in spec.row_of(player.role))]
     verdict = torch.tensor([kind == VERDICT for kind in kinds], device=seen.packed.device)
-    deciding = verdict[seen.packed[..., player.view["turn"].start].long()]  # turn lane
     symbols = seen.symbols.clone()
-    symbols[..., 0] = torch.where(deciding, game.field("truth").int(), symbols[..., 0])
+    if VERDICT in kinds:
+        deciding = verdict[seen.packed[..., player.view["turn"].start].long()]  # turn lane
+        symbols[..., 0] = torch.where(deciding, game.field("truth").int(), symbols[..., 0])
     return learn_saying(learner, seen._replace(symbols=symbols), seen.acting, pace)
 
 

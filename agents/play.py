@@ -49,6 +49,7 @@ def play(game: Game, cast: Mapping[str, Agent], roles: Iterable[str]) -> dict[st
     fixed, silent = spec.rules.after is next_turn, torch.zeros(game.num_envs, device=game.bytes.device)
     for turn in range(spec.horizon):
         acting = game.acting
+        game.actions.zero_()  # what was said before, by a longer utterance, is no part of this one
         if any(scripted):
             game.speak(scripted)
         for i, role in enumerate(spec.roles):

@@ -95,8 +95,8 @@ class Team:
 
     @property
     def prover(self) -> ProverNetwork | None:
-        """The player of the first prover's seat; None where the protocol has none."""
-        return next((self.learners[r.name].player for r in self.spec.roles if r.seat == "prover"), None)  # type: ignore[return-value]
+        """The player of the first prover's seat; None where no prover speaks."""
+        return next(iter(self.seated("prover").values())).player if self.seated("prover") else None  # type: ignore[return-value]
 
     def seated(self, seats: str) -> dict[str, Learner]:
         """The learners of "both" seats, or of the prover's or the verifier's."""
@@ -140,14 +140,14 @@ def hashed(*name: object) -> int:
 
 
 def assemble(spec: Spec, config: TrainConfig) -> Team:
-    """New learners for every role of a game but nature, all from the run's seed.
+    """New learners for every role of a game that speaks, nature aside, all from the run's seed.
 
     ValueError: `shared` where two roles of a seat do not see and say the same things.
     """
     learners: dict[str, Learner] = {}
     first: dict[str, Learner] = {}
     for i, role in enumerate(spec.roles):
-        if role.seat == "nature":
+        if role.seat == "nature" or not bool((spec.row_of(i) >= 0).any()):
             continue
         seed = config.seed * len(spec.roles) + i
         name = config.network_of(role.seat)
