@@ -36,7 +36,7 @@ def seated(who: str, asked: Spec | None, device: torch.device) -> tuple[Spec, di
             same_game(f"checkpoint {who}", spec, asked)
         return spec, dict(players)
     if asked is None:
-        raise ValueError(f"evaluate {who}: an agent needs --env, such as --env pvg/Arith-v0")
+        raise ValueError(f"{who}: an agent needs --env, such as --env pvg/Arith-v0")
     return asked, {asked.roles[judge_of(asked)].name: find_agent(who, asked)}
 
 

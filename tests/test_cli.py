@@ -52,7 +52,7 @@ def pvg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-@pytest.mark.parametrize("command", [(), ("list",), ("train",), ("evaluate",), ("play",)])
+@pytest.mark.parametrize("command", [(), ("list",), ("train",), ("evaluate",), ("attack",), ("play",)])
 def test_help_explains_every_option(pvg: Any, command: tuple[str, ...]) -> None:
     status, out, _ = pvg(*command, "--help")
     assert status == 0
@@ -63,7 +63,7 @@ def test_help_explains_every_option(pvg: Any, command: tuple[str, ...]) -> None:
 def test_list_names_what_there_is_with_a_line_about_it(pvg: Any) -> None:
     _, out, _ = pvg("list", "--json")
     found = json.loads(out)
-    assert set(found) == {"tasks", "protocols", "agents", "networks", "algorithms"}
+    assert set(found) == {"tasks", "protocols", "agents", "networks", "algorithms", "attacks"}
     assert found["algorithms"]["ppo"]["settings"]["order=simultaneous"].startswith("Who waits for whom")
     assert {"prover_verifier", "solo"} <= set(found["protocols"])
     assert {"honest", "dishonest", "reference", "random", "one_wrong_step"} <= set(found["agents"])
@@ -113,6 +113,18 @@ def test_train_writes_a_report_and_evaluate_reads_the_checkpoint(pvg: Any, tmp_p
     assert again["attack_success"] == report["attack_success"]
 
     checkpoint, file = str(out / "checkpoint.pt"), str(tmp_path / "games.npz")
+    words = ("attack", checkpoint, "--claims", "20", "--budget", "100", "--train-games", "0", "--transfer-from", checkpoint)
+    status, printed, _ = pvg(*words, "--seed", "3", "--out", str(tmp_path / "attacks"), "--json")
+    assert status == 0
+    attacked = json.loads(printed)
+    assert attacked == json.loads((tmp_path / "attacks" / "report.json").read_text())
+    assert attacked["left_out"] == {"learned": "0 games to train a prover with; it needs at least 256"}
+    exact, success = attacked["exact"]["value"], attacked["success"]
+    assert exact == success["exhaustive"][0]["value"] >= success["transfer"][0]["value"]
+    assert (tmp_path / "attacks" / "figure.png").exists()
+    status, printed, _ = pvg("attack", checkpoint, "--claims", "9", "--budget", "100", "--attacks", "gradient", "coordinates")
+    assert status == 0
+    assert all(word in printed for word in ("gradient", "coordinates", "all attacks", "exact: the best", "Winning attack"))
     words = ("play", "pvg/Arith-v0", "--set", "operations=3", "modulus=3", "--role", "none", "--games", "50", "--save", file)
     status, printed, _ = pvg(*words, "--players", f"prover={checkpoint}", "--json")
     assert status == 0
@@ -260,6 +272,10 @@ def test_a_protocol_that_no_search_fits_gets_a_report_of_its_games(pvg: Any, tmp
         (["evaluate", "reference", "--transcripts", "missing.npz"], "transcripts missing.npz: there is no such file"),
         (["evaluate", "reference", "--env", "pvg/Arith-v0", "--against", "random"], "give them with --transcripts"),
         (["evaluate", "reference", "--env", "pvg/Arith-v0", "--players", "verifier=random"], "reference plays that role"),
+        (["attack", "reference"], "reference: an agent needs --env"),
+        (["attack", "reference", "--env", "pvg/Arith-v0", "--protocol", "debate"], "a search over messages needs one verdict"),
+        (["attack", "reference", "--env", "pvg/Arith-v0", "--attacks", "beams"], "unknown attack 'beams': nearest are beam"),
+        (["attack", "reference", "--env", "pvg/Arith-v0", "--budget", "10"], "budget=10 is outside 100..1000000"),
         (["play", "pvg/Arith-v0", "--players", "verifier=random"], "that is your own seat"),
         (["play", "pvg/Arith-v0", "--players", "prove=random"], "unknown role 'prove': nearest are prover"),
         (["play", "pvg/Arith-v0", "--players", "random"], "expected ROLE=AGENT"),
