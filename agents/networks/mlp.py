@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pvg.agent import Observation
-from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.agents.networks.base import ProverNetwork, VerifierNetwork
 from pvg.agents.networks.reading import Given, look_up
+from pvg.agents.networks.registry import Network, networks
 from pvg.spec import Spec, View
 from pvg.verifier import message_columns
 
@@ -18,6 +20,25 @@ from pvg.verifier import message_columns
 def column_highs(view: View) -> list[int]:
     """How many values each packed position has."""
     return [column.high for column in view for _ in range(column.field.size)]
+
+
+class RowSum(torch.autograd.Function):
+    """`embedding_bag` in mode sum, of rows that differ within a bag: `N width` from indices `N column` and a table `row width`.
+
+    Its gradient is a product with one-hot indices, which on a CPU takes a tenth of the time of `embedding_bag`'s own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.size = len(table)
+        return F.embedding_bag(rows, table, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        (rows,) = ctx.saved_tensors
+        one_hot = gradient.new_zeros((len(rows), ctx.size)).scatter_(1, rows, 1.0)
+        return None, one_hot.T @ gradient
 
 
 class OneHot(nn.Module):
@@ -37,7 +58,8 @@ class OneHot(nn.Module):
     def forward(self, values: Tensor, columns: Tensor | None = None) -> Tensor:
         """values: `N column`, of all columns or of those whose indices `columns` lists."""
         offset = self.offset if columns is None else self.offset[columns]
-        return F.embedding_bag(values.long() + offset, self.table, mode="sum")
+        out: Tensor = RowSum.apply(values.long() + offset, self.table)
+        return out
 
 
 def perceptron(width: int, layers: int, out: int) -> nn.Sequential:

@@ -16,12 +16,17 @@ from pvg.verifier import message_columns
 Given: TypeAlias = Mapping[str, Tensor]
 
 
+def one_hot(values: Tensor, high: int) -> Tensor:
+    """1 at the value and 0 elsewhere, for each of values 0..high-1; all 0 for other values. `.. high`."""
+    return (values[..., None] == torch.arange(high, device=values.device)).float()
+
+
 def weights(column: Column, packed: Tensor, given: Given | None = None) -> Tensor:
     """A field as weights of its packed values, `N entry value`: one-hot, or as it is given."""
     name = column.field.name
     if given is not None and name in given:
         return given[name]
-    return F.one_hot(packed[:, column.start : column.stop].long(), column.high).float()
+    return one_hot(packed[:, column.start : column.stop], column.high)
 
 
 def look_up(table: Tensor, offset: Tensor, packed: Tensor, view: View, given: Given | None = None) -> Tensor:

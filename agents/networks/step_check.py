@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.agents.networks.base import ProverNetwork, VerifierNetwork
 from pvg.agents.networks.mlp import OneHot, perceptron
-from pvg.agents.networks.reading import Given
+from pvg.agents.networks.reading import Given, one_hot
+from pvg.agents.networks.registry import Network, networks
 from pvg.field import Field
 from pvg.spec import Column, Spec, View
 
@@ -154,7 +155,7 @@ class StepCheckVerifier(VerifierNetwork):
         between, blank = self.path.between, self.path.states
         if not given or between is None or between.field.name not in given:
             return None
-        first, last = (F.one_hot(end, blank + 1).float() for end in self.end_states(packed))
+        first, last = (one_hot(end, blank + 1) for end in self.end_states(packed))
         nothing, named = given[between.field.name].tensor_split([1], 2)
         heard = torch.cat([F.pad(named, (0, blank - self.path.said)), nothing], 2)
         return torch.cat([first[:, None], heard, last[:, None]], 1)

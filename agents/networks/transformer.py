@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pvg.agents.networks.base import Network, ProverNetwork, VerifierNetwork, networks
+from pvg.agents.networks.base import ProverNetwork, VerifierNetwork
 from pvg.agents.networks.reading import Given, look_up
+from pvg.agents.networks.registry import Network, networks
 from pvg.field import Field
 from pvg.spec import Spec, View
 
