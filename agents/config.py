@@ -42,7 +42,9 @@ class TrainConfig:
     """How many; None: the network's own."""
     shared: bool = False
     """One network, and one critic, for all roles of a seat, such as both debaters."""
-    phases: Annotated[tuple[Algorithm, ...], _PHASES, arg(name="algorithm")] = (Imitation(updates=300), Adversarial(updates=150))
+    abstain: bool | None = None
+    """Whether a verifier's verdict may be "don't know"; None: where it may give one at several turns."""
+    phases: Annotated[tuple[Algorithm, ...], _PHASES, arg(name="algorithm")] = (Imitation(), Adversarial())
     """Algorithms in their order, each with its settings, such as `imitation updates=300 ppo updates=100 seats=prover`;
     `pvg list algorithms` shows them all.
     """

@@ -26,7 +26,7 @@ class Imitation(Algorithm):
     true transcripts. Verifiers that ask learn the reference's questions.
     """
 
-    updates: int = 300
+    updates: int = 500
     seats: Seats = "both"
     """Whose players learn."""
 
