@@ -19,7 +19,7 @@ from pvg.agent import Observation
 from pvg.agents.attacks import learned
 from pvg.agents.attacks.attack import Means, Target, attacks
 from pvg.agents.attacks.exact import StepChecking
-from pvg.agents.attacks.gradient import Relaxed
+from pvg.agents.attacks.gradient import Gradient, Relaxed
 from pvg.agents.attacks.library import Saying, attack, attempt, marks_of
 from pvg.agents.attacks.queries import OutOfQueries, Queries
 from pvg.agents.attacks.report import AttackReport, table, write
@@ -181,6 +181,18 @@ def test_nan_on_one_input_voids_the_run_and_is_named(claims: Claims, names: tupl
         attacked(BlackBox(verdict), *names)
 
 
+def test_the_gradient_names_the_swap_that_is_best_where_v_is_linear_in_each_symbol(claims: Claims) -> None:
+    target, generator = Target(Steps(), claims), torch.Generator().manual_seed(0)
+    message = target.random(1, generator)[:, 0]
+    swaps = torch.arange(POSITIONS * SYMBOLS)
+    tried = message[:, None].repeat(1, len(swaps), 1)  # claim swap position
+    tried[:, swaps, swaps // SYMBOLS] = (swaps % SYMBOLS).int()
+    verdicts = Steps().verdict(claims.statement, tried)
+    verdicts[(tried == message[:, None]).all(2)] = 0  # what stays is no swap
+    named = Gradient(swaps=1).promising(target, message, generator)
+    assert torch.allclose(verdicts.gather(1, named)[:, 0], verdicts.amax(1))
+
+
 # Budgets.
 
 
@@ -304,7 +316,7 @@ def test_a_verifier_that_answers_at_random_is_scored_by_a_verdict_asked_again() 
     generator = torch.Generator().manual_seed(0)
     box = BlackBox(lambda statement, messages: (torch.rand(messages.shape[:2], generator=generator) < 0.5).float())
     found = attacked(box, "random", claims=60, seed=1)
-    assert 0.4 < found.union[-1].value < 0.6  # the search saw an acceptance for each of them
+    assert 0.25 < found.union[-1].value < 0.75  # the search saw an acceptance for each of them
     assert found.exact is None
 
 
@@ -403,7 +415,7 @@ def test_games_in_several_turns_are_attacked_and_kept() -> None:
 def test_evidence_that_draws_coins_costs_a_query_a_toss() -> None:
     spec = resolve(ErasureChannel(), ProverVerifier())
     found = attack(
-        ScriptedVerifier(spec), spec, names=["random", "gradient"], budget=600, claims=2, validation_claims=1, exact_limit=0
+        ScriptedVerifier(spec), spec, names=["random", "gradient"], budget=300, claims=1, validation_claims=1, exact_limit=0
     )
     assert found.marks == (300,)
     assert found.queries == {"random": 256.0}
