@@ -33,7 +33,7 @@ from pvg.verifier import Verifier, with_messages
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
 MESSAGES = torch.tensor(list(itertools.product(range(3), repeat=2)))
 EVERY = pytest.mark.parametrize("name", [name for name in networks if name != "graph"])  # which has tests of its own
-GENERAL = pytest.mark.parametrize("name", ["mlp", "transformer"])
+GENERAL = pytest.mark.parametrize("name", ["mlp", "gru", "transformer"])
 
 
 def observed(spec: Spec = SPEC, role: str = "verifier", lanes: int = 40, prover: str = "honest") -> Observation:

@@ -5,12 +5,15 @@ A new one is one file here and one line below.
 
 from pvg.agents.networks.base import Player, ProverNetwork, VerifierNetwork
 from pvg.agents.networks.graph import GraphProver, GraphVerifier
+from pvg.agents.networks.gru import GRUProver, GRUVerifier
 from pvg.agents.networks.mlp import MLPProver, MLPVerifier
 from pvg.agents.networks.registry import Network, build, networks
 from pvg.agents.networks.step_check import StepCheckProver, StepCheckVerifier
 from pvg.agents.networks.transformer import TransformerProver, TransformerVerifier
 
 __all__ = [
+    "GRUProver",
+    "GRUVerifier",
     "GraphProver",
     "GraphVerifier",
     "MLPProver",
