@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from pvg.agent import Observation
 from pvg.agents.attacks import learned
 from pvg.agents.attacks.attack import Means, Target, attacks
+from pvg.agents.attacks.beam import Beam
 from pvg.agents.attacks.exact import StepChecking
 from pvg.agents.attacks.gradient import Gradient, Relaxed
-from pvg.agents.attacks.library import Saying, attack, attempt, marks_of
+from pvg.agents.attacks.library import Results, Saying, attack, attempt, marks_of
 from pvg.agents.attacks.queries import OutOfQueries, Queries
 from pvg.agents.attacks.report import AttackReport, table, write
 from pvg.agents.claims import Claims, deal
@@ -193,6 +194,24 @@ def test_the_gradient_names_the_swap_that_is_best_where_v_is_linear_in_each_symb
     assert torch.allclose(verdicts.gather(1, named)[:, 0], verdicts.amax(1))
 
 
+def test_a_beam_of_one_grows_the_message_whose_beginnings_are_better_the_longer() -> None:
+    magic = torch.tensor([3, 1, 4, 1, 5])
+    box = BlackBox(lambda statement, messages: (messages == magic).float().mean(2) * 0.9)
+    target = Target(box, deal(resolve(Arith(operations=6, modulus=7), ProverVerifier()), False, 5))
+    queries = Queries(box, target.claims.statement, 5, [1000])
+    grown = Beam().grow(target, queries, 1, torch.Generator().manual_seed(0))
+    assert grown.tolist() == [[magic.tolist()]] * 5
+    assert queries.spent == 4 * 7 * 4 + 7
+
+
+def test_restarts_leave_a_trap_that_every_climb_from_far_away_ends_in(claims: Claims) -> None:
+    def verdict(statement: Observation, messages: Tensor) -> Tensor:
+        return torch.where((messages == 2).all(2), 1.0, (messages == 0).float().mean(2) / 2)
+
+    found = attempt(attacks["coordinates"](), Target(BlackBox(verdict), claims), [5000], torch.Generator().manual_seed(0))
+    assert found.values.tolist() == [1] * 30
+
+
 # Budgets.
 
 
@@ -221,8 +240,9 @@ def test_no_attack_asks_more_than_its_budget_and_what_it_asks_is_counted(claims:
     one.prepare(target, torch.Generator().manual_seed(0))
     found = attempt(one, target, [budget], torch.Generator().manual_seed(0))
     assert int(found.used.max()) <= budget
-    assert bool((box.count <= found.used).all())  # gradients and tables are queries that are no verdicts
-    if name not in ("gradient", "dynamic_programming"):
+    if name in ("gradient", "dynamic_programming"):  # gradients and tables are queries that are no verdicts
+        assert bool((box.count < found.used).all())
+    else:
         assert torch.equal(box.count, found.used)
     assert bool((found.found_at <= found.used).all())
 
@@ -292,7 +312,28 @@ def test_equal_seeds_find_the_same_and_attacks_do_not_depend_on_each_other() -> 
     first, again, other = (attacked(Steps(2), "random", "beam", seed=seed, claims=10) for seed in (1, 1, 2))
     assert (first.success, first.won) == (again.success, again.won)
     assert [won.message for won in first.won] != [won.message for won in other.won]
+    tried: list[Tensor] = []
+    for seed in (1, 1, 2):
+        asked: list[Tensor] = []
+        attacked(BlackBox(lambda _, messages: asked.append(messages) or constant(0.5, messages)), "random", seed=seed, claims=2)  # noqa: B023
+        tried.append(asked[0][0])  # messages drawn do not depend on the claim
+    assert torch.equal(tried[0], tried[1])
+    assert not torch.equal(tried[1], tried[2])
     assert attacked(Steps(2), "beam", seed=1, claims=10).success["beam"] == first.success["beam"]
+
+
+def test_a_claim_is_won_by_the_best_message_and_of_equals_by_the_one_found_with_fewest_queries(claims: Claims) -> None:
+    first, second = (Queries(Constant(0.5), claims.statement, POSITIONS, [100]) for _ in range(2))
+    first.values, second.values = torch.tensor([0.5, 0.5, 0.2]), torch.tensor([0.4, 0.5, 0.9])
+    first.found_at, second.found_at = torch.tensor([9, 9, 1]), torch.tensor([1, 2, 8])
+    which, after = Results(Target(Constant(0.5), claims), {"first": first, "second": second}, torch.zeros(3)).winner
+    assert (which.tolist(), after.tolist()) == ([0, 1, 1], [9, 2, 8])
+
+
+def test_attacks_that_see_more_than_verdicts_are_told_apart() -> None:
+    found = attacked(Steps(2), "dynamic_programming", "transfer", others={"stranger": Constant(0.5)})
+    assert found.black_box_union == found.success["transfer"]
+    assert found.black_box_union[0].value < found.union[0].value == found.success["dynamic_programming"][0].value
 
 
 def test_attacks_that_cannot_be_used_are_named_with_the_reason(careless: AttackReport) -> None:
