@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pvg.agents.algorithm import Figures, algorithms
+from pvg.agents.algorithm import Figures, Seats, algorithms
 from pvg.agents.distributed import total
 from pvg.agents.networks import VerifierNetwork
 from pvg.agents.play import Experience
@@ -57,15 +57,15 @@ class Reinforce(SelfPlay):
 
     def _loss(self, learner: Learner, part: Experience, truth: Tensor, reference: Tensor | None) -> tuple[Tensor, Figures]:
         if self.reward != "paid" and isinstance(learner.player, VerifierNetwork):
-            return score_loss(learner.player, part, truth, self.reward)
+            return score_loss(learner.player, part.packed, part.acting, truth, self.reward)
         outcome = returns(part.reward)
-        log_prob, entropy = evaluate(learner.player, part)
+        log_prob, entropy = evaluate(learner.player, part.packed, part.symbols)
         policy = reinforce_loss(log_prob, outcome - self._baseline(outcome, part.acting), part.acting)
         nats = masked_mean(entropy, part.acting)
         figures = {"return": masked_mean(outcome[0], part.acting[0]), "loss": policy, "entropy": nats}
         loss = policy - self.entropy * nats
         if reference is not None:
-            figures["kl_to_reference"] = kl_to_reference(log_prob, reference, part.acting)
+            figures["kl_to_reference"] = masked_mean(kl_to_reference(log_prob, reference, part.acting), part.acting)
             loss = loss + self.kl * figures["kl_to_reference"]
         return loss, figures
 
@@ -73,6 +73,23 @@ class Reinforce(SelfPlay):
         if self.baseline == "leave_one_out":
             return leave_one_out(outcome, self.samples)
         return total(masked_mean(outcome, acting)) if self.baseline == "mean" else torch.zeros_like(outcome)
+
+
+@algorithms.register("rlvf")
+@dataclass(frozen=True)
+class RLVF(Reinforce):
+    """Reinforcement learning from verifier feedback: a prover ascends log pi of its own transcripts that are accepted, no others.
+
+    The reference verifier judges; it is REINFORCE without a baseline where acceptance pays 1 and all else nothing, so that under
+    a sound verifier only true claims teach. It needs a prover that is accepted now and then, such as one that has imitated.
+    Source: Amit, Goldwasser, Paradise & Rothblum 2024, algorithm 2.
+    """
+
+    seats: Seats = "prover"
+    scripted: tuple[str, ...] = ("verifier=reference",)
+    entropy: float = 0.0
+    samples: int = 1
+    baseline: Baseline = "none"
 
 
 def repeat(game: Game, samples: int) -> None:
