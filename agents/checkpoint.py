@@ -78,7 +78,7 @@ def load_players(path: Path, device: str | torch.device = "cpu") -> tuple[Spec, 
         spec = rebuild(contents["spec"])
         players = {}
         for role, entry in contents["players"].items():
-            sizes = {size: entry[size] for size in ("width", "layers")}
+            sizes = {size: entry[size] for size in ("width", "layers")} | {"abstains": entry.get("abstains")}
             players[role] = build(entry["network"], spec, role, contents["config"]["seed"], **sizes, device=device)
             players[role].load_state_dict(contents["state"]["learners"][role]["player"])
     except (ValueError, TypeError, LookupError, RuntimeError) as error:

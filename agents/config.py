@@ -90,6 +90,10 @@ class TrainConfig:
         assert self.network is not None, "for_game() names one"
         return self.prover_network or self.network if seat == "prover" else self.network
 
+    def sizes_of(self, seat: str) -> dict[str, Any]:
+        """What else a seat's network is built with."""
+        return {"width": self.width, "layers": self.layers, "abstains": self.abstain if seat == "verifier" else None}
+
 
 def checks_steps(spec: Spec) -> bool:
     """Whether a proof lists the states of a computation, and every role of the game can be played by a step check."""

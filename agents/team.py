@@ -151,7 +151,7 @@ def assemble(spec: Spec, config: TrainConfig) -> Team:
             continue
         seed = config.seed * len(spec.roles) + i
         name = config.network_of(role.seat)
-        player = build(name, spec, role.name, seed, width=config.width, layers=config.layers, device=config.device)
+        player = build(name, spec, role.name, seed, **config.sizes_of(role.seat), device=config.device)
         if config.shared and role.seat in first:
             model = first[role.seat]
             tie(player, model.player)

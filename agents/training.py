@@ -127,8 +127,8 @@ def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: Trai
     """ValueError where a checkpoint is of another game, network or device, or past a phase that the config prolongs."""
     if contents["spec"] != checkpoint.describe(spec):
         raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
-    for name in ("network", "prover_network", "width", "layers", "shared", "device"):
-        had, wanted = contents["config"][name], getattr(config, name)
+    for name in ("network", "prover_network", "width", "layers", "shared", "abstain", "device"):
+        had, wanted = contents["config"].get(name), getattr(config, name)
         if had != wanted:
             raise ValueError(f"checkpoint {path}: it has {name}={had!r}, and the config {wanted!r}")
     done, had = contents["done"], contents["config"]["phases"]
@@ -160,12 +160,13 @@ def weight_figures(team: Team) -> Figures:
 
 
 def _contents(spec: Spec, config: TrainConfig, team: Team, done: list[int], rows: list[Row]) -> dict[str, Any]:
-    sizes = {"width": config.width, "layers": config.layers}
     return {
         "spec": checkpoint.describe(spec),
         "config": plain(config),
         "players": {
-            role.name: {"network": config.network_of(role.seat), **sizes} for role in spec.roles if role.name in team.learners
+            role.name: {"network": config.network_of(role.seat), **config.sizes_of(role.seat)}
+            for role in spec.roles
+            if role.name in team.learners
         },
         "state": team.state(),
         "done": list(done),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pvg.field import Field
 from pvg.lane import LaneFunction
@@ -37,6 +38,9 @@ class Proof:
     fields: what the proof keeps in a lane beside the statement; evidence is blank until it is written.
     evidence(s, tables, slot): writes the verified facts the utterance in `slot` points at into the proof's fields.
     noisy: evidence draws coins.
+    relaxed(statement, message): the weights of the values of each field that `evidence` writes, by name, `N entry value`, where the
+        message is given as weights `N position symbol`, in which they are differentiable. statement: the statement's fields
+        by name. Of one-hot weights, one-hot at what `evidence` writes.
     proves: the answers the proof can prove.
     completeness, soundness_error: of `check`, the probability that it gives the answer argued, where that is true and
         `honest` proves it, and where it is false, against every prover; None where there is no number. The second is a
@@ -61,6 +65,7 @@ class Proof:
     fields: tuple[Field, ...] = ()
     evidence: LaneFunction | None = None
     noisy: bool = False
+    relaxed: Callable[[Mapping[str, Tensor], Tensor], Mapping[str, Tensor]] | None = None
     proves: tuple[int, ...] = (1,)
     completeness: float | None = 1.0
     soundness_error: float | None = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,8 +30,9 @@ class FindThePlus(Task):
     true image holds one plus and a false one none. Of the image no cell tells the truth: each is uniform, since no step
     prefers a colour; how many neighbours are equal tells it in 57 of 100 images (hard: 52).
     Proof `window`: the coordinate of the centre; evidence is the 3 x 3 window there (cells outside the image read as one
-    more colour); completeness 1, soundness error 0. For gradients through the coordinate, `window` is the evidence of
-    real-valued ones.
+    more colour); completeness 1, soundness error 0. Where rows and columns are given as weights the evidence is the mixture
+    of the windows there, so that a gradient tells of the whole image; `window` is that of one real-valued coordinate, whose
+    gradient tells of the cells next to it.
     Source: in the style of Anil, Zhang, Wu & Grosse 2021, whose image sizes, colours and noise are not known to us.
 
     height, width: of the image, 3..32. colours: 3..8. Default: height=8, width=8, colours=4. Preset hard: 24 x 24 cells of three
@@ -152,6 +154,13 @@ class FindThePlus(Task):
                     return 0
             return 1
 
+        def relaxed(statement: Mapping[str, Tensor], message: Tensor) -> dict[str, Tensor]:
+            framed = functional.pad(statement["image"].long(), (1, 1, 1, 1), value=colours)
+            cells = functional.one_hot(framed, colours + 1).to(message)  # N row column colour
+            windows = cells.unfold(1, 3, 1).unfold(2, 3, 1)  # N row column colour i j  the window around each centre
+            by_row, by_column = message[:, 0, :height], message[:, 1, :width]
+            return {"window": torch.einsum("nr,nc,nrcvij->nijv", by_row, by_column, windows).flatten(1, 2)}
+
         proof = Proof(
             kinds={"message": (Field("row", height, kind="coordinate"), Field("column", width, kind="coordinate"))},
             honest=nearest,
@@ -159,6 +168,7 @@ class FindThePlus(Task):
             check=check,
             fields=(Field("window", colours + 1, (3, 3), seen_by=("verifier",), blank=True),),
             evidence=evidence,
+            relaxed=relaxed,
         )
         return TaskRules(sample, {"window": proof})
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from pvg.digits import BUNDLED, digits
 from pvg.field import Field
@@ -191,6 +194,10 @@ class SparseDigits(Task):
                     best, most = answer, weight
             return best
 
+        def relaxed(statement: Mapping[str, Tensor], message: Tensor) -> dict[str, Tensor]:
+            shown = one_hot(statement["image"].flatten(1).long(), levels).to(message)  # N pixel value
+            return {"value": message[:, :, : height * width] @ shown}
+
         pixels = Proof(
             kinds={"message": (Field("pixel", height * width, (k,), ("shown",)),)},
             honest=greedy,
@@ -201,6 +208,7 @@ class SparseDigits(Task):
                 Field("told", k * 2**15, (answers,), seen_by=()),
             ),
             evidence=evidence,
+            relaxed=relaxed,
             proves=tuple(range(answers)),
             completeness=None,
             soundness_error=None,
@@ -214,6 +222,7 @@ class SparseDigits(Task):
             dishonest={"random_pixels": random_turn, "greedy": greedy_turn},
             check=heaviest,
             evidence=value_named,
+            relaxed=None,
             weigh=weigh,
         )
         return TaskRules(sample, {"pixels": pixels, "one_pixel_a_turn": one_pixel_a_turn})
