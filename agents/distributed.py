@@ -50,14 +50,14 @@ def counted(local: Tensor) -> tuple[int, int]:
     return sum(found[: rank()]), sum(found)
 
 
-def add_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Make every process's gradients their sum."""
-    there = [p for p in parameters if p.grad is not None]
-    if size() == 1 or not there:
-        return
-    flat = total(torch.cat([p.grad.flatten() for p in there if p.grad is not None]))
-    for p, part in zip(there, flat.split([p.numel() for p in there]), strict=True):
-        p.grad = part.view_as(p)
+def add_gradients(parameters: list[torch.nn.Parameter]) -> list[Tensor]:
+    """Make every process's gradients their sum; returns them, of the parameters that have one."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if size() > 1 and gradients:
+        flat = total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+    return gradients
 
 
 @contextmanager

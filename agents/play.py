@@ -24,10 +24,6 @@ class Experience(NamedTuple):
     log_prob: Tensor  # turn lane  float32, of what it said, by itself; 0 for those who do not tell
     reward: Tensor  # turn lane  float32, what it was paid from this turn until its next
 
-    def of(self, lanes: Tensor) -> Experience:
-        """The part of some lanes."""
-        return Experience(*(x[:, lanes] for x in self))
-
 
 def deal(game: Game, *name: object) -> None:
     """Deal the games of a name, such as (seed, phase, update): the same ones whenever it is given. Of several processes each

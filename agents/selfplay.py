@@ -15,7 +15,7 @@ from pvg.agents.algorithm import Algorithm, Figures, Seats, algorithms
 from pvg.agents.distributed import total
 from pvg.agents.networks import Player, VerifierNetwork
 from pvg.agents.play import Experience, play
-from pvg.agents.policy_gradient import advantages, kl_to_reference, masked_mean, ppo_loss, returns, score
+from pvg.agents.policy_gradient import advantages, kl_to_reference, masked_mean, masked_means, ppo_loss, returns, score
 from pvg.agents.team import Learner, Team
 from pvg.game import Game
 
@@ -87,7 +87,7 @@ class SelfPlay(Algorithm):
         if self.kl == 0:
             return None
         with torch.no_grad():
-            return evaluate(team.past(role, team.memory["reference"][role]), seen)[0]
+            return evaluate(team.past(role, team.memory["reference"][role]), seen.packed, seen.symbols)[0]
 
 
 @algorithms.register("ppo")
@@ -186,40 +186,41 @@ class PPO(SelfPlay):
         turns, lanes = seen.acting.shape
         with torch.no_grad():
             value = learner.critic(seen.packed.flatten(0, 1)).unflatten(0, (turns, lanes))
-        advantage, target = advantages(seen.reward, value, seen.acting), returns(seen.reward)
-        reference = self.reference(team, role, seen)
+        numbers = [seen.log_prob, advantages(seen.reward, value, seen.acting), returns(seen.reward)]
+        if (reference := self.reference(team, role, seen)) is not None:
+            numbers.append(reference)
+        given = torch.stack(numbers)  # number turn lane
         scored = self.reward != "paid" and isinstance(learner.player, VerifierNetwork)
         kept: list[Figures] = []
         for _ in range(self.epochs):
             for some in minibatches(lanes, self.minibatches, team.generator):
-                part = seen.of(some)
                 if scored:
                     assert isinstance(learner.player, VerifierNetwork)
-                    loss, figures = score_loss(learner.player, part, truth[some], self.reward)
+                    loss, figures = score_loss(learner.player, seen.packed[:, some], seen.acting[:, some], truth[some], self.reward)
                 else:
-                    past = None if reference is None else reference[:, some]
-                    loss, figures = self._ppo_loss(learner, part, advantage[:, some], target[:, some], past)
+                    said = (seen.packed[:, some], seen.symbols[:, some], seen.acting[:, some])
+                    loss, figures = self._ppo_loss(learner, *said, given[:, :, some])
                 learner.step(loss, rate)
                 kept.append({name: value.detach() for name, value in figures.items()})
             if self.target_kl is not None and not scored and float(total(kept[-1]["kl"])) > self.target_kl:
                 break
         return {name: torch.stack([figures[name] for figures in kept]).mean() for name in kept[0]}
 
-    def _ppo_loss(
-        self, learner: Learner, part: Experience, advantage: Tensor, target: Tensor, past: Tensor | None
-    ) -> tuple[Tensor, Figures]:
-        """The clipped objective, the critic's squared error, the entropy bonus and the pull towards the reference."""
-        log_prob, entropy = evaluate(learner.player, part)
-        policy = ppo_loss(log_prob, part.log_prob, advantage, part.acting, self.clip)
-        nats = masked_mean(entropy, part.acting)
-        expected = learner.critic(part.packed.flatten(0, 1)).unflatten(0, part.acting.shape)
-        miss = masked_mean((expected - target) ** 2, part.acting)
-        moved = kl_to_reference(part.log_prob, log_prob.detach(), part.acting)
-        loss, figures = policy - self.entropy * nats + miss, {"loss": policy, "value_loss": miss, "entropy": nats, "kl": moved}
-        if past is not None:
-            figures["kl_to_reference"] = kl_to_reference(log_prob, past, part.acting)
-            loss = loss + self.kl * figures["kl_to_reference"]
-        return loss, figures
+    def _ppo_loss(self, learner: Learner, packed: Tensor, symbols: Tensor, acting: Tensor, given: Tensor) -> tuple[Tensor, Figures]:
+        """The clipped objective, the critic's squared error, the entropy bonus and the pull towards the reference.
+
+        given: `number turn lane`, what the rollout had as log probability, advantage and return, and the reference's log
+        probability.
+        """
+        old, advantage, target, *past = given.unbind()
+        log_prob, entropy = evaluate(learner.player, packed, symbols)
+        expected = learner.critic(packed.flatten(0, 1)).unflatten(0, acting.shape)
+        parts = [ppo_loss(log_prob, old, advantage, acting, self.clip), (expected - target) ** 2, entropy]
+        parts += [kl_to_reference(old, log_prob.detach(), acting), *(kl_to_reference(log_prob, other, acting) for other in past)]
+        names = ("loss", "value_loss", "entropy", "kl", "kl_to_reference")
+        figures = dict(zip(names, masked_means(acting, *parts), strict=False))
+        loss = figures["loss"] + figures["value_loss"] - self.entropy * figures["entropy"]
+        return loss + self.kl * figures["kl_to_reference"] if past else loss, figures
 
 
 def scripted_cast(scripted: tuple[str, ...], game: Game) -> dict[str, Agent]:
@@ -234,10 +235,13 @@ def scripted_cast(scripted: tuple[str, ...], game: Game) -> dict[str, Agent]:
     return cast
 
 
-def score_loss(verifier: VerifierNetwork, part: Experience, truth: Tensor, rule: str) -> tuple[Tensor, Figures]:
-    """Minus the proper score of a verifier's probabilities, to be descended directly. truth: `lane`."""
-    log_probs = verifier.log_probs(part.packed.flatten(0, 1))
-    loss = -masked_mean(score(log_probs, truth.repeat(len(part.acting)), rule), part.acting.flatten())
+def score_loss(verifier: VerifierNetwork, packed: Tensor, acting: Tensor, truth: Tensor, rule: str) -> tuple[Tensor, Figures]:
+    """Minus the proper score of a verifier's probabilities, to be descended directly.
+
+    packed, acting: as in Experience. truth: `lane`.
+    """
+    log_probs = verifier.log_probs(packed.flatten(0, 1))
+    loss = -masked_mean(score(log_probs, truth.repeat(len(acting)), rule), acting.flatten())
     return loss, {"loss": loss}
 
 
@@ -275,7 +279,7 @@ def outcome_figures(game: Game) -> Figures:
     }
 
 
-def evaluate(player: Player, seen: Experience) -> tuple[Tensor, Tensor]:
-    """Log probability and entropy of what was said: `turn lane` each."""
-    log_prob, entropy = player.evaluate(seen.packed.flatten(0, 1), seen.symbols.flatten(0, 1))
-    return log_prob.unflatten(0, seen.acting.shape), entropy.unflatten(0, seen.acting.shape)
+def evaluate(player: Player, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probability and entropy of what was said, `turn lane` each: `packed` and `symbols` as in Experience."""
+    log_prob, entropy = player.evaluate(packed.flatten(0, 1), symbols.flatten(0, 1))
+    return log_prob.unflatten(0, packed.shape[:2]), entropy.unflatten(0, packed.shape[:2])

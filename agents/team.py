@@ -52,12 +52,13 @@ class Learner:
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step of Adam down `loss` at a learning rate; gradients of player and critic are clipped to norm 1 each."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"]:  # another's loss may have left some
+                parameter.grad = None
         loss.backward()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-            add_gradients(group["params"])
-            torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
+            clip(add_gradients(group["params"]))
         self.optimiser.step()
 
     def state(self) -> dict[str, Any]:
@@ -68,6 +69,13 @@ class Learner:
         """Become what `state()` was."""
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
+
+
+def clip(gradients: list[Tensor], norm: float = 1.0) -> None:
+    """Scale gradients in place to a joint Euclidean norm of at most `norm`, as `clip_grad_norm_` does with a third of its calls."""
+    if gradients:
+        whole = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (norm / (whole + 1e-6)).clamp(max=1.0))
 
 
 PARTS = ("player", "critic", "optimiser")

@@ -84,7 +84,7 @@ def test_ppo_loss_takes_the_worse_of_the_clipped_and_the_plain_ratio() -> None:
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0, 100.0])
     acting = torch.tensor([True] * 5 + [False])
     # min(1.5, 1.2), min(-1.5, -1.2), min(0.5, 0.8), min(-0.5, -0.8), min(2.2, 2.2): 1.2, -1.5, 0.5, -0.8, 2.2.
-    close(ppo_loss(ratio.log(), torch.zeros(6), advantage, acting, clip=0.2), -1.6 / 5)
+    close(masked_mean(ppo_loss(ratio.log(), torch.zeros(6), advantage, acting, clip=0.2), acting), -1.6 / 5)
 
 
 def test_ppo_has_no_gradient_past_the_clip_and_none_where_the_role_does_not_act() -> None:
@@ -92,7 +92,7 @@ def test_ppo_has_no_gradient_past_the_clip_and_none_where_the_role_does_not_act(
     old = torch.tensor([0.0, 0.0, 0.0, -math.inf])
     advantage = torch.tensor([1.0, -1.0, 3.0, 5.0])
     acting = torch.tensor([True, True, True, False])
-    (gradient,) = torch.autograd.grad(ppo_loss(log_prob, old, advantage, acting, 0.2), log_prob)
+    (gradient,) = torch.autograd.grad(masked_mean(ppo_loss(log_prob, old, advantage, acting, 0.2), acting), log_prob)
     close(gradient, [0.0, 0.0, -1.0, 0.0])
 
 
