@@ -226,15 +226,19 @@ class HowLikely(torch.autograd.Function):
         log_p.clamp_(min=-1e4)  # finite, and its exponential 0
         p = log_p.exp()
         entropy = -(p * log_p).sum(0)  # N position
-        ctx.save_for_backward(p, log_p, entropy, symbols)
+        ctx.save_for_backward(scores, symbols, p, log_p, entropy)
         return said.sum(1), entropy.sum(1)
 
     @staticmethod
     def backward(ctx: Any, of_said: Tensor, of_entropy: Tensor) -> tuple[Tensor, None]:
         """d said / d score = 1[symbol] - p; d entropy / d score = -p (log p + entropy)."""
-        p, log_p, entropy, symbols = ctx.saved_tensors
-        gradient = (log_p + entropy).mul_(of_entropy[:, None]).add_(of_said[:, None]).mul_(p).neg_()
-        gradient.scatter_add_(0, symbols[None], of_said[None, :, None].expand(1, *symbols.shape))
+        scores, symbols, p, log_p, entropy = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for: of what depends on the scores
+            log_p = scores.movedim(2, 0).log_softmax(0).clamp(min=-1e4)
+            p = log_p.exp()
+            entropy = -(p * log_p).sum(0)
+        gradient = -p * ((log_p + entropy) * of_entropy[:, None] + of_said[:, None])
+        gradient = gradient.scatter_add(0, symbols[None], of_said[None, :, None].expand(1, *symbols.shape))
         return gradient.movedim(0, 2), None
 
 
