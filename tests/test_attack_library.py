@@ -244,6 +244,8 @@ def test_no_attack_asks_more_than_its_budget_and_what_it_asks_is_counted(claims:
         assert bool((box.count < found.used).all())
     else:
         assert torch.equal(box.count, found.used)
+    if name == "exhaustive":
+        assert found.used.tolist() == [min(budget, SYMBOLS**POSITIONS)] * 30
     assert bool((found.found_at <= found.used).all())
 
 

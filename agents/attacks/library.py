@@ -58,9 +58,9 @@ def attack(
 ) -> AttackReport:
     """What each attack makes a verifier accept of false claims of the test split, with at most `budget` queries a claim.
 
-    names: of registered attacks; () for all. validation_claims: true ones, and as many false ones, to choose the threshold on. others: verifiers whose weaknesses are tried on this one (`transfer`). games: to
-    train a prover with (`learned`). exact_limit: of claims x messages x tosses, up to which all messages are tried for the
-    exact value, whatever the budget.
+    names: of registered attacks; () for all. validation_claims: true ones, and as many false ones, to choose the threshold on.
+    others: verifiers whose weaknesses are tried on this one (`transfer`). games: to train a prover with (`learned`).
+    exact_limit: of claims x messages x tosses, up to which all messages are tried for the exact value, whatever the budget.
     Decisions are randomised: a claim is accepted with the probability the verifier gives, one coin a claim for all attacks.
     A message is chosen by the verdicts of its search, and scored by a verdict asked once more, which is no query of the attack.
     ValueError: an unknown name, a budget outside 100..1e6, no claims, or a game that cannot be searched.
