@@ -67,9 +67,9 @@ def run(arm: str, network: str, layers: int, length: int, seed: int) -> dict[str
 
 
 @torch.no_grad()
-def accuracy(judge: VerifierNetwork, spec: Spec, seed: int, games: int = GAMES) -> float:
+def accuracy(judge: VerifierNetwork, spec: Spec, seed: int) -> float:
     """The share of right likeliest verdicts in games of the test split."""
-    game, seat = Game(replace(spec, split="test"), games, seed=seed), spec.roles[judge.role].name
+    game, seat = Game(replace(spec, split="test"), GAMES, seed=seed), spec.roles[judge.role].name
     game.advance(game.players(seat=seat), seat=seat)
     answers = judge.log_probs(game.observe(seat).packed).argmax(1)
     return float((answers == game.field("truth")).float().mean())
