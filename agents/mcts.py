@@ -56,20 +56,20 @@ def visits(
     first, game = torch.arange(games) * size, torch.arange(games)  # where each game's tree begins
     choices = left.sum(1, keepdim=True)  # at the root
     for new in range(2, size):
-        node, now, path = torch.ones(games, dtype=torch.int64), shown.clone(), []
-        order = torch.rand((games, items), generator=generator) * 1e-6
+        node, barred, path = torch.ones(games, dtype=torch.int64), ~left | shown, []
         for depth in range(moves):
             row = first + node
             n = tries[row]
             puct = paid[row] / n.clamp(min=1) + c / (choices - depth) * n.sum(1, keepdim=True).sqrt() / (1 + n)
-            item = (puct + order).masked_fill(now | ~left, -torch.inf).argmax(1)
+            drawn = torch.rand((games, items), generator=generator)
+            item = puct.add_(drawn, alpha=1e-6).masked_fill_(barred, -torch.inf).argmax(1)
             path.append((row, item, node > 0))
-            now[game, item] = True
+            barred[game, item] = True
             found = below[row, item].long()
             adds = (found == 0) & (node > 0) & (node < new)
             below[row[adds], item[adds]] = new
             node = found.masked_fill(adds, new)
-        result = value(now)
+        result = value(shown | (barred & left))
         for depth, (row, item, inside) in enumerate(path):
             tries[row, item] += inside
             paid[row, item] += (result if depth % 2 == 0 else -result) * inside

@@ -103,7 +103,7 @@ def test_who_searches_long_enough_plays_as_well_as_can_be(begins: bool) -> None:
     assert 20 < int(exact.sum()) < 80
     long, short = ((searched(weights, 4, rollouts, begins) == exact).float().mean() for rollouts in (400, 4))
     assert long >= 0.97
-    assert short < 0.9
+    assert short < long - 0.05
 
 
 def test_a_search_plays_for_whoever_moves_at_each_node() -> None:
@@ -114,6 +114,30 @@ def test_a_search_plays_for_whoever_moves_at_each_node() -> None:
     nothing = torch.zeros((1, 3), dtype=torch.bool)
     count = visits(value, nothing, ~nothing, 2, 300, torch.Generator().manual_seed(0))[0]
     assert count.argmax() != 0
+
+
+def test_a_search_looks_past_the_reply_to_its_own_answer() -> None:
+    # After item 0 every reply has one answer that wins (1 and 2, 3 and 4 go together), of three: at random it seems lost.
+    def value(now: Tensor) -> Tensor:
+        together = (now[:, 1] & now[:, 2]) | (now[:, 3] & now[:, 4])
+        return torch.where(now[:, 0], together.float() * 2 - 1, torch.where(now[:, 1], 0.2, -1.0))
+
+    nothing = torch.zeros((6, 5), dtype=torch.bool)
+    count = visits(value, nothing, ~nothing, 3, 2500, torch.Generator().manual_seed(0))
+    assert (count.argmax(1) == 0).all()
+
+
+def test_below_its_tree_a_search_goes_on_at_random() -> None:
+    seen = []
+
+    def value(now: Tensor) -> Tensor:
+        seen.append(now.clone())
+        return torch.zeros(len(now))
+
+    nothing = torch.zeros((20_000, 4), dtype=torch.bool)
+    visits(value, nothing, ~nothing, 3, 2, torch.Generator().manual_seed(0))
+    # The second begins with another of four items than the first; the one that is left out is any of the other three.
+    assert abs(float((seen[0] == seen[1]).all(1).float().mean()) - 2 / 9) < 0.01
 
 
 def test_the_same_seed_searches_the_same_way() -> None:
@@ -160,6 +184,11 @@ def debate(precommit: bool, honest: Literal["first", "second"], rollouts: int) -
         1, lit, torch.randint(1, 3, (40, 6), generator=generator).to(torch.int8)
     )
     game.field("image").copy_(image.reshape(40, 8, 8))
+    truth = scores(image.float()).argmax(1).to(torch.int8)  # so that it has a chance
+    lie = (truth + torch.randint(1, 10, (40,), generator=generator).to(torch.int8)) % 10
+    game.field("truth").copy_(truth)
+    for sides in (game.field("side"), game.field("stated")):
+        sides[:, int(honest == "second")], sides[:, int(honest == "first")] = truth, lie
     debaters = {role: MCTS(spec, role, scores, rollouts, seed=i) for i, role in enumerate(("first", "second"))}
     return game, game.advance({**debaters, "judge": Listener()})
 

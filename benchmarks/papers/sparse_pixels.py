@@ -8,7 +8,7 @@ k random pixels that are not 0, and is frozen. Two debaters who see the image ta
 argues for the truth. With precommitment the judge decides between two answers stated before; without, over all ten, and any
 wrong verdict is the liar's. The honest debater wins an image if it wins against all nine lies. Debaters search (PUCT, 500
 rollouts a move), or play exactly: minimax over all sets of pixels, for k = 4 of every image, for k = 6 of images with at most 28
-pixels that are not 0. Every seed is a judge, and 40 images of those it never learnt from (4 where play is exact and k = 6). An
+pixels that are not 0. Every seed is a judge, and 32 images of those it never learnt from (4 where play is exact and k = 6). An
 additive judge, the task's naive Bayes, is a row of its own.
 
 Claimed of k = 4 under exact play and of k = 6 under search, for both orders, each of a difference whose lower bound over judges
@@ -47,7 +47,7 @@ from pvg.spec import resolve
 from pvg.tasks import SparseDigits
 
 PIXELS = (4, 6)
-IMAGES, ROLLOUTS = 40, 500
+IMAGES, ROLLOUTS = 32, 500
 FEW, FEWER = 28, 4  # lit pixels of an image, and images, where six are shown and play is exact
 ORDERS = ("honest first", "liar first")
 CLAIMED = ("precommitment_helps", "debate_beats_random", "closed_form")
