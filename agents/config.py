@@ -56,7 +56,10 @@ class TrainConfig:
     None: the network's own.
     """
     compiled: bool = False
-    """Whether networks are compiled (torch.compile) for learning: a minute at the start, worth it for large ones."""
+    """Whether networks are compiled (torch.compile) for learning, which takes a C++ compiler and a minute or more at the start.
+
+    On one CPU thread it pays for `graph` in small minibatches, and makes an `mlp` prover slower: see benchmarks/selfplay.py.
+    """
     log_every: int = 20
     """Updates between two rows of the log."""
     tensorboard: bool = False

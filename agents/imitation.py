@@ -56,7 +56,7 @@ def learn_truth(learner: Learner, seen: Experience, truth: Tensor, pace: float) 
     assert isinstance(learner.player, VerifierNetwork)
     turns = len(seen.packed)
     truth, acting = truth.repeat(turns), seen.acting.flatten()
-    log_probs = learner.player.log_probs(seen.packed.flatten(0, 1))
+    log_probs = learner.log_probs(seen.packed.flatten(0, 1))
     loss = truth_loss(log_probs, truth, acting)
     learner.step(loss, pace * learner.learning_rate)
     return loss.detach(), verdict_figures(log_probs.detach(), truth, acting)
@@ -92,7 +92,7 @@ def learn_asking(learner: Learner, seen: Experience, game: Game, pace: float) ->
 
 def learn_saying(learner: Learner, seen: Experience, which: Tensor, pace: float) -> Tensor:
     """One step of a player towards having said what `seen` holds, at the entries `turn lane` in `which`; its loss."""
-    log_prob, _ = learner.player.evaluate(seen.packed.flatten(0, 1), seen.symbols.flatten(0, 1))
+    log_prob, _ = learner.evaluate(seen.packed.flatten(0, 1), seen.symbols.flatten(0, 1))
     loss = -masked_mean(log_prob, which.flatten())
     learner.step(loss, pace * learner.learning_rate)
     return loss.detach()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from pvg.agent import Agent
 from pvg.agents.algorithm import Figures, Seats, algorithms
 from pvg.agents.distributed import total
 from pvg.agents.networks import VerifierNetwork
@@ -57,9 +59,9 @@ class Reinforce(SelfPlay):
 
     def _loss(self, learner: Learner, part: Experience, truth: Tensor, reference: Tensor | None) -> tuple[Tensor, Figures]:
         if self.reward != "paid" and isinstance(learner.player, VerifierNetwork):
-            return score_loss(learner.player, part.packed, part.acting, truth, self.reward)
+            return score_loss(learner, part.packed, part.acting, truth, self.reward)
         outcome = returns(part.reward)
-        log_prob, entropy = evaluate(learner.player, part.packed, part.symbols)
+        log_prob, entropy = evaluate(learner, part.packed, part.symbols)
         policy = reinforce_loss(log_prob, outcome - self._baseline(outcome, part.acting), part.acting)
         nats = masked_mean(entropy, part.acting)
         figures = {"return": masked_mean(outcome[0], part.acting[0]), "loss": policy, "entropy": nats}
@@ -80,8 +82,9 @@ class Reinforce(SelfPlay):
 class RLVF(Reinforce):
     """Reinforcement learning from verifier feedback: a prover ascends log pi of its own transcripts that are accepted, no others.
 
-    The reference verifier judges; it is REINFORCE without a baseline where acceptance pays 1 and all else nothing, so that under
-    a sound verifier only true claims teach. It needs a prover that is accepted now and then, such as one that has imitated.
+    It is REINFORCE without a baseline where, whatever the protocol pays, a verdict for the prover's side is worth 1 and all else
+    nothing. The reference verifier judges, so that only true claims teach where it is sound. It needs a prover that is accepted
+    now and then, such as one that has imitated.
     Source: Amit, Goldwasser, Paradise & Rothblum 2024, algorithm 2.
     """
 
@@ -90,6 +93,21 @@ class RLVF(Reinforce):
     entropy: float = 0.0
     samples: int = 1
     baseline: Baseline = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, only in (("seats", "prover"), ("reward", "paid")):
+            if getattr(self, name) != only:
+                raise ValueError(f"{name}={getattr(self, name)}: provers learn from verdicts, which leaves {only}")
+
+    def play(self, team: Team, game: Game, roles: Mapping[str, Learner], cast: Mapping[str, Agent]) -> dict[str, Experience]:
+        seen, judged = super().play(team, game, roles, cast), {}
+        for role, part in seen.items():
+            won = (game.field("verdict") == game.field("side")[:, game.spec.role_index(role)]) & (game.field("forfeit") < 0)
+            reward = torch.zeros_like(part.reward)
+            reward[-1] = won
+            judged[role] = part._replace(reward=reward)
+        return judged
 
 
 def repeat(game: Game, samples: int) -> None:

@@ -185,7 +185,7 @@ class PPO(SelfPlay):
         """`epochs` passes over the lanes in random minibatches."""
         turns, lanes = seen.acting.shape
         with torch.no_grad():
-            value = learner.critic(seen.packed.flatten(0, 1)).unflatten(0, (turns, lanes))
+            value = learner.value(seen.packed.flatten(0, 1)).unflatten(0, (turns, lanes))
         numbers = [seen.log_prob, advantages(seen.reward, value, seen.acting), returns(seen.reward)]
         if (reference := self.reference(team, role, seen)) is not None:
             numbers.append(reference)
@@ -195,8 +195,7 @@ class PPO(SelfPlay):
         for _ in range(self.epochs):
             for some in minibatches(lanes, self.minibatches, team.generator):
                 if scored:
-                    assert isinstance(learner.player, VerifierNetwork)
-                    loss, figures = score_loss(learner.player, seen.packed[:, some], seen.acting[:, some], truth[some], self.reward)
+                    loss, figures = score_loss(learner, seen.packed[:, some], seen.acting[:, some], truth[some], self.reward)
                 else:
                     said = (seen.packed[:, some], seen.symbols[:, some], seen.acting[:, some])
                     loss, figures = self._ppo_loss(learner, *said, given[:, :, some])
@@ -213,8 +212,8 @@ class PPO(SelfPlay):
         probability.
         """
         old, advantage, target, *past = given.unbind()
-        log_prob, entropy = evaluate(learner.player, packed, symbols)
-        expected = learner.critic(packed.flatten(0, 1)).unflatten(0, acting.shape)
+        log_prob, entropy = evaluate(learner, packed, symbols)
+        expected = learner.value(packed.flatten(0, 1)).unflatten(0, acting.shape)
         parts = [ppo_loss(log_prob, old, advantage, acting, self.clip), (expected - target) ** 2, entropy]
         parts += [kl_to_reference(old, log_prob.detach(), acting), *(kl_to_reference(log_prob, other, acting) for other in past)]
         names = ("loss", "value_loss", "entropy", "kl", "kl_to_reference")
@@ -235,7 +234,7 @@ def scripted_cast(scripted: tuple[str, ...], game: Game) -> dict[str, Agent]:
     return cast
 
 
-def score_loss(verifier: VerifierNetwork, packed: Tensor, acting: Tensor, truth: Tensor, rule: str) -> tuple[Tensor, Figures]:
+def score_loss(verifier: Learner, packed: Tensor, acting: Tensor, truth: Tensor, rule: str) -> tuple[Tensor, Figures]:
     """Minus the proper score of a verifier's probabilities, to be descended directly.
 
     packed, acting: as in Experience. truth: `lane`.
@@ -279,7 +278,7 @@ def outcome_figures(game: Game) -> Figures:
     }
 
 
-def evaluate(player: Player, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+def evaluate(player: Player | Learner, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
     """Log probability and entropy of what was said, `turn lane` each: `packed` and `symbols` as in Experience."""
     log_prob, entropy = player.evaluate(packed.flatten(0, 1), symbols.flatten(0, 1))
     return log_prob.unflatten(0, packed.shape[:2]), entropy.unflatten(0, packed.shape[:2])

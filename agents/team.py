@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +44,36 @@ class Critic(nn.Module):
 class Learner:
     """A role's player and critic, and their optimiser: a group of parameters each.
 
-    learning_rate: of supervised learning, at its highest.
+    learning_rate: of supervised learning, at its highest. compiled: whether what is learned through is, when first called.
     """
 
     player: Player
     critic: Critic
     optimiser: torch.optim.Adam
     learning_rate: float
+    compiled: bool = False
+    _made: dict[str, Callable[..., Any]] = field(default_factory=dict, compare=False, repr=False)
+
+    def evaluate(self, packed: Tensor, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """`evaluate` of the player."""
+        log_prob, entropy = self._through("evaluate", self.player.evaluate)(packed, symbols)
+        return log_prob, entropy
+
+    def log_probs(self, packed: Tensor) -> Tensor:
+        """`log_probs` of a verifier that only judges."""
+        assert isinstance(self.player, VerifierNetwork)
+        out: Tensor = self._through("log_probs", self.player.log_probs)(packed)
+        return out
+
+    def value(self, packed: Tensor) -> Tensor:
+        """What the critic expects: `N` from `N width`."""
+        out: Tensor = self._through("value", self.critic)(packed)
+        return out
+
+    def _through(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self.compiled and name not in self._made:
+            self._made[name] = torch.compile(function, dynamic=False)
+        return self._made.get(name, function)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step of Adam down `loss` at a learning rate; gradients of player and critic are clipped to norm 1 each."""
@@ -150,8 +175,10 @@ def hashed(*name: object) -> int:
 def assemble(spec: Spec, config: TrainConfig) -> Team:
     """New learners for every role of a game that speaks, nature aside, all from the run's seed.
 
-    ValueError: `shared` where two roles of a seat do not see and say the same things.
+    ValueError: `shared` where two roles of a seat do not see and say the same things; `compiled` without a C++ compiler.
     """
+    if config.compiled and not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++")):
+        raise ValueError("compiled=True: torch.compile needs a C++ compiler, and there is neither $CXX, g++ nor clang++")
     learners: dict[str, Learner] = {}
     first: dict[str, Learner] = {}
     for i, role in enumerate(spec.roles):
@@ -163,14 +190,14 @@ def assemble(spec: Spec, config: TrainConfig) -> Team:
         if config.shared and role.seat in first:
             model = first[role.seat]
             tie(player, model.player)
-            learners[role.name] = Learner(player, model.critic, model.optimiser, model.learning_rate)
+            learners[role.name] = Learner(player, model.critic, model.optimiser, model.learning_rate, config.compiled)
             continue
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             critic = Critic(player.view).to(config.device)
         groups = [{"params": list(part.parameters())} for part in (player, critic)]
         rate = networks[name].learning_rate if config.learning_rate is None else config.learning_rate
-        learners[role.name] = Learner(player, critic, torch.optim.Adam(groups, fused=True), rate)
+        learners[role.name] = Learner(player, critic, torch.optim.Adam(groups, fused=True), rate, config.compiled)
         first[role.seat] = learners[role.name]
     return Team(spec, learners, torch.Generator(config.device))
 
