@@ -188,6 +188,6 @@ networks.register("graph")(
         GraphProver,
         width=28,
         layers=2,
-        learning_rate=5e-3,
+        learning_rate=3e-3,
     )
 )
