@@ -187,7 +187,7 @@ class Stackelberg(Algorithm):
         for _ in range(self.steps if self.order != "simultaneous" else 0):
             now = weighing(prover.player, verifier.player, self.entropy)
             follower, loss = (prover, now.prover) if self.order == "verifier_leading" else (verifier, now.verifier)
-            descend(follower, flat_gradient(loss, list(follower.player.parameters())), pace * follower.learning_rate)
+            follower.step(loss, pace * follower.learning_rate)
         now = weighing(prover.player, verifier.player, self.entropy)
         gradients, figures = self._gradients(now, list(prover.player.parameters()), list(verifier.player.parameters()))
         for learner, seat, gradient in zip((prover, verifier), ("prover", "verifier"), gradients, strict=True):
@@ -215,5 +215,5 @@ class Stackelberg(Algorithm):
 
 
 def descend(learner: Learner, gradient: Tensor, rate: float) -> None:
-    """One step of a learner's optimiser down a flat gradient of its player's weights; nobody else's gradients are touched."""
+    """One step of a learner's optimiser down a flat gradient of its player's weights."""
     learner.step(torch.cat([part.flatten() for part in learner.player.parameters()]) @ gradient.detach(), rate)
