@@ -150,7 +150,7 @@ class Stackelberg(Algorithm):
     """
 
     order: Literal["verifier_leading", "prover_leading", "simultaneous"] = "verifier_leading"
-    """Who leads."""
+    """Who moves first, and reckons with the other's answer."""
     method: Literal["implicit", "lola", "sos", "naive"] = "implicit"
     """implicit: through the follower's best response (needs a leader). lola, sos: through one step of the other (sos: of
     simultaneous play). naive: the other is what it is."""
