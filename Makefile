@@ -2,7 +2,7 @@
 PYTHON ?= python3
 
 # Tests that play many games a few times, which takes a tenth of the time if nothing is compiled.
-INTERPRETED = attack_library distributed enumerator envs frozen_transcripts log mcts metrics networks networks_graph papers_sparse_pixels pettingzoo \
+INTERPRETED = attack_library checkability distributed enumerator envs frozen_transcripts log mcts metrics networks networks_graph papers_sparse_pixels pettingzoo \
 	protocol_consultancy protocol_debate protocol_full_information protocol_merlin_arthur protocol_multi_prover sb3 solver stackelberg verifier
 
 .PHONY: demo test

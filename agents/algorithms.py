@@ -1,6 +1,7 @@
 """All learning algorithms, one file each: importing this registers them."""
 
 from pvg.agents.adversarial import Adversarial
+from pvg.agents.checkability import Checkability
 from pvg.agents.expert_iteration import ExpertIteration
 from pvg.agents.imitation import Imitation
 from pvg.agents.merlin_arthur import MerlinArthurTraining
@@ -13,6 +14,7 @@ __all__ = [
     "PPO",
     "RLVF",
     "Adversarial",
+    "Checkability",
     "ExpertIteration",
     "Imitation",
     "MerlinArthurTraining",

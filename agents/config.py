@@ -38,6 +38,8 @@ class TrainConfig:
     """Another architecture for the prover's seats."""
     width: int | None = None
     """Width of its layers; None: the network's own."""
+    prover_width: int | None = None
+    """Another width for the prover's seats."""
     layers: int | None = None
     """How many; None: the network's own."""
     shared: bool = False
@@ -95,7 +97,8 @@ class TrainConfig:
 
     def sizes_of(self, seat: str) -> dict[str, Any]:
         """What else a seat's network is built with."""
-        return {"width": self.width, "layers": self.layers, "abstains": self.abstain if seat == "verifier" else None}
+        width = self.prover_width if seat == "prover" and self.prover_width is not None else self.width
+        return {"width": width, "layers": self.layers, "abstains": self.abstain if seat == "verifier" else None}
 
 
 def checks_steps(spec: Spec) -> bool:

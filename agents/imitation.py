@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pvg.agents.algorithm import Algorithm, Figures, Seats, algorithms
-from pvg.agents.networks import VerifierNetwork
+from pvg.agents.networks import Player, VerifierNetwork
 from pvg.agents.play import Experience, play
 from pvg.agents.policy_gradient import masked_mean, score
 from pvg.agents.team import Learner, Team
@@ -29,10 +30,19 @@ class Imitation(Algorithm):
     updates: int = 500
     seats: Seats = "both"
     """Whose players learn."""
+    prover: str = "dishonest"
+    """The scripted prover whose games are shown; `honest` under helpful_sneaky, where it is the prover who states the claim, shows
+    right claims whatever the role."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of utterance that provers learn, such as `claim`, to solve without proving; none named, all."""
+
+    def begin(self, team: Team, game: Game) -> None:
+        if unknown := set(self.kinds) - set(game.spec.kinds):
+            raise ValueError(f"kinds={','.join(sorted(unknown))}: the game has {', '.join(game.spec.kinds)}")
 
     def update(self, team: Team, game: Game, index: int, pace: float) -> Figures:
         learners = team.seated(self.seats)
-        seen = play(game, game.players({r.name: "dishonest" for r in game.spec.roles if r.seat == "prover"}), learners)
+        seen = play(game, game.players({r.name: self.prover for r in game.spec.roles if r.seat == "prover"}), learners)
         figures: Figures = {}
         for role, learner in learners.items():
             if isinstance(learner.player, VerifierNetwork):
@@ -41,7 +51,7 @@ class Imitation(Algorithm):
             elif game.spec.roles[learner.player.role].seat == "verifier":
                 loss = learn_asking(learner, seen[role], game, pace)
             else:
-                loss = learn_honesty(learner, seen[role], game, pace)
+                loss = learn_honesty(learner, seen[role], game, pace, self.kinds)
             figures[f"{role}_loss"] = loss
         return figures
 
@@ -72,27 +82,33 @@ def verdict_figures(log_probs: Tensor, truth: Tensor, mask: Tensor) -> Figures:
     }
 
 
-def learn_honesty(learner: Learner, seen: Experience, game: Game, pace: float) -> Tensor:
-    """One step of a prover on what the honest prover said where it argued a true side; its loss."""
-    role = learner.player.role
-    return learn_saying(learner, seen, seen.acting & (game.field("side")[:, role] == game.field("truth")), pace)
+def learn_honesty(learner: Learner, seen: Experience, game: Game, pace: float, kinds: Collection[str] = ()) -> Tensor:
+    """One step of a prover on what the honest prover said, of some kinds or all, where it argued a true side; its loss."""
+    right = seen.acting & (game.field("side")[:, learner.player.role] == game.field("truth"))
+    return learn_saying(learner, seen, right & of_kinds(learner.player, seen.packed, kinds) if kinds else right, pace)
 
 
 def learn_asking(learner: Learner, seen: Experience, game: Game, pace: float) -> Tensor:
     """One step of a verifier that asks on what the reference asked, and on the truth where a verdict was due; its loss."""
-    spec, player = game.spec, learner.player
-    kinds = ["over", *(spec.rows[row].kind if row >= 0 else "silent" for row in spec.row_of(player.role))]
-    verdict = torch.tensor([kind == VERDICT for kind in kinds], device=seen.packed.device)
     symbols = seen.symbols.clone()
-    if VERDICT in kinds:
-        deciding = verdict[seen.packed[..., player.view["turn"].start].long()]  # turn lane
+    if VERDICT in learner.player.kinds:
+        deciding = of_kinds(learner.player, seen.packed, [VERDICT])
         symbols[..., 0] = torch.where(deciding, game.field("truth").int(), symbols[..., 0])
     return learn_saying(learner, seen._replace(symbols=symbols), seen.acting, pace)
 
 
+def of_kinds(player: Player, packed: Tensor, kinds: Collection[str]) -> Tensor:
+    """Where the turn is one at which a player says something of these kinds: `turn lane`, of observations `turn lane width`."""
+    wanted = torch.tensor([kind in kinds for kind in (None, *player.kinds)], device=packed.device)
+    if sum(kind is not None for kind in player.kinds) == 1:  # who speaks at one turn is not told which
+        return wanted.any().expand(packed.shape[:2])
+    return wanted[packed[..., player.view["turn"].start].long()]
+
+
 def learn_saying(learner: Learner, seen: Experience, which: Tensor, pace: float) -> Tensor:
     """One step of a player towards having said what `seen` holds, at the entries `turn lane` in `which`; its loss."""
-    log_prob, _ = learner.evaluate(seen.packed.flatten(0, 1), seen.symbols.flatten(0, 1))
-    loss = -masked_mean(log_prob, which.flatten())
+    some = which.any(1) if bool(which.any()) else slice(None)  # the turns there is something to learn of
+    log_prob, _ = learner.evaluate(seen.packed[some].flatten(0, 1), seen.symbols[some].flatten(0, 1))
+    loss = -masked_mean(log_prob, which[some].flatten())
     learner.step(loss, pace * learner.learning_rate)
     return loss.detach()

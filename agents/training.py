@@ -127,7 +127,7 @@ def refuse_misfit(path: Path, contents: dict[str, Any], spec: Spec, config: Trai
     """ValueError where a checkpoint is of another game, network or device, or past a phase that the config prolongs."""
     if contents["spec"] != checkpoint.describe(spec):
         raise ValueError(f"checkpoint {path}: it was trained on {contents['spec']}, not on {checkpoint.describe(spec)}")
-    for name in ("network", "prover_network", "width", "layers", "shared", "abstain", "device"):
+    for name in ("network", "prover_network", "width", "prover_width", "layers", "shared", "abstain", "device"):
         had, wanted = contents["config"].get(name), getattr(config, name)
         if had != wanted:
             raise ValueError(f"checkpoint {path}: it has {name}={had!r}, and the config {wanted!r}")
