@@ -6,8 +6,8 @@ Claims, in samples a second of CPU time, all measured in one run on one machine 
 utterance, from the deal to the last epoch over it): with 4,096 lanes, self-play PPO runs at 70 % of the network-only
 ceiling or more on Arith (networks 64 wide) and on graph isomorphism; on graph isomorphism with networks of about 26,000
 parameters, 8 rounds, 1,000 frames an iteration and 4 epochs of minibatches of 64 frames, a multilayer perceptron learns from 2,000
-frames a second or more. Not claimed: 70 % with 1,024 lanes, where the MLPs are about there, or with 256, where minibatches are so small that every operation costs its call;
-2,000 frames a second with message passing.
+frames a second or more. Not claimed: 70 % with 1,024 lanes, where the MLPs are about there, or with 256, where minibatches are
+so small that every operation costs its call; 2,000 frames a second with message passing.
 
 The ceiling is what no loop around these networks can beat: every pass through a network that PPO makes and nothing else, on
 tensors that lie ready. That is, for each utterance of the rollout the player's forward pass, symbol by symbol where it speaks so;
