@@ -86,13 +86,17 @@ class Records:
 
 
 def replayed(spec: Spec, verifier: int, statement: Observation, dealt: Tensor, tosses: int = 256) -> Observation:
-    """What the verifier sees of statements, able to say what it would see of any message; `dealt`: the lanes' bytes.
+    """What the verifier sees of statements, able to say what it would see of any message, parts it does not see included; `dealt`:
+    the lanes' bytes.
 
     tosses: over how many coins verdicts are averaged where evidence draws some.
     """
-    if spec.proof is None or spec.proof.evidence is None:
+    me, proof = spec.roles[verifier], spec.proof
+    parts = [part for row in message_rows(spec, verifier) for part in spec.parts(row)]
+    hidden = any(not {me.seat, me.beside} & {*part.seen_by} for part in parts)
+    if not hidden and (proof is None or proof.evidence is None):
         return statement
-    records = Records(spec, verifier, dealt.clone(), tosses if spec.proof.noisy else 1)
+    records = Records(spec, verifier, dealt.clone(), tosses if proof is not None and proof.noisy else 1)
     return Observation(statement.packed, statement.view, records)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from pvg.agents.algorithm import Algorithm
 from pvg.agents.config import TrainConfig
 from pvg.agents.expert_iteration import ExpertIteration, distinct
-from pvg.agents.imitation import Imitation
+from pvg.agents.imitation import Imitation, learn_honesty
 from pvg.agents.play import deal, play
 from pvg.agents.policy_gradient import masked_mean
 from pvg.agents.reinforce import RLVF
@@ -19,11 +20,12 @@ from pvg.agents.selfplay import evaluate
 from pvg.agents.team import assemble
 from pvg.agents.training import train
 from pvg.game import Game
-from pvg.protocols import ProverVerifier
+from pvg.protocols import HelpfulSneaky, ProverVerifier
 from pvg.spec import resolve
 from pvg.tasks.arith import Arith
 
 SPEC = resolve(Arith(operations=3, modulus=3), ProverVerifier())
+STATED = resolve(Arith(operations=2, modulus=3), HelpfulSneaky())
 CONFIG = TrainConfig("mlp", width=32, lanes=64, seed=1)
 
 
@@ -72,6 +74,41 @@ def test_rlvf_steps_along_accepted_transcripts_alone() -> None:
     right = game.field("verdict") == 1
     assert 0 < int(right.sum()) < 64
     torch.testing.assert_close(losses[0], -masked_mean(log_prob * right, seen.acting).detach())
+
+
+def test_rlvf_is_worth_acceptance_whatever_the_protocol_pays() -> None:
+    game, team = Game(STATED, 400), assemble(STATED, CONFIG)
+    deal(game, 0)
+    provers = team.seated("prover")
+    seen = RLVF().play(team, game, provers, team.players)["prover"]
+    accepted = game.field("verdict") == 1
+    assert 0 < int(accepted.sum()) < 400
+    assert torch.equal(seen.reward.sum(0) == 1, accepted)
+    assert int((game.field("helpful")[accepted] == 0).sum()) > 0  # these the protocol punishes
+    assert RLVF().learning(team, 0) == provers
+
+
+@pytest.mark.parametrize(("settings", "named"), [({"seats": "both"}, "seats=both"), ({"reward": "log"}, "reward=log")])
+def test_rlvf_refuses_what_it_would_not_heed(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        RLVF(**settings)
+
+
+def test_only_the_kinds_named_are_learned() -> None:
+    game, team = Game(STATED, 64), assemble(STATED, CONFIG)
+    deal(game, 0)
+    learner = team.learners["prover"]
+    seen = play(game, game.players({"prover": "honest"}), ["prover"])["prover"]
+    assert bool((game.field("truth") == 1).all())  # whatever the role
+    with torch.no_grad():
+        claim, message, _ = evaluate(learner.player, seen.packed, seen.symbols)[0]
+    for kinds, said in (((), torch.cat([claim, message])), (("claim",), claim), (("message",), message)):
+        torch.testing.assert_close(learn_honesty(learner, seen, game, 0.0, kinds), -said.mean())
+
+
+def test_kinds_that_nobody_says_are_refused() -> None:
+    with pytest.raises(ValueError, match="kinds=lemma: the game has message"):
+        Imitation(kinds=("lemma",)).begin(assemble(SPEC, CONFIG), Game(SPEC, 64))
 
 
 def test_what_is_kept_is_accepted_of_true_claims_and_distinct() -> None:

@@ -135,6 +135,59 @@ def test_no_prover_convinces_of_a_false_claim() -> None:
     check_numbers(GCD())
 
 
+ANNOTATED = resolve(GCD(limit=99, base=10, annotation=4), ProverVerifier(), "annotated_bezout")
+
+
+def divisions(a: int, b: int) -> list[tuple[int, int, int, int]]:
+    """Of each division of Euclid's algorithm: what is divided by, its coefficients, and the quotient."""
+    steps, before, now = [], (a, 1, 0), (b, 0, 1)
+    while now[0] > 0:
+        q = before[0] // now[0]
+        steps.append((*now, q))
+        before, now = now, (before[0] - q * now[0], before[1] - q * now[1], before[2] - q * now[2])
+    return steps
+
+
+def test_the_annotation_is_the_first_divisions_the_last_repeated_and_the_pair_follows() -> None:
+    game = Game(ANNOTATED, 300, seed=1)
+    game.play({"prover": "honest"})
+    x0, x1, kinds = numbers(game, "x0"), numbers(game, "x1"), ANNOTATED.kinds["message"]
+    many = 0
+    for a, b, symbols in zip(x0.tolist(), x1.tolist(), game.field("said")[:, 0].numpy(), strict=True):
+        *shown, pair = ANNOTATED.task.render_utterance("message", kinds, symbols).split("; ")
+        steps = divisions(a, b)
+        padded = (steps + [steps[-1]] * 4)[:4]
+        assert shown == [f"{r} {abs(s)} {abs(t)} {q}" for r, s, t, q in padded]
+        assert all(s * (-1) ** i >= 0 >= t * (-1) ** i for i, (_, s, t, _) in enumerate(steps, start=1))
+        assert tuple(map(int, pair.split())) == bezout(a, b) == steps[-1][1:3]
+        many += len(steps) > 4
+    assert many > 10
+    assert torch.equal(game.field("verdict"), game.field("truth"))
+
+
+def test_the_verifier_sees_the_pair_alone_and_no_annotation_changes_its_verdict() -> None:
+    assert [c.field.name for c in ANNOTATED.view(1)] == ["x0", "x1", "claim", "sign0", "z0", "sign1", "z1"]
+    for truth in (True, False):
+        claims = deal(ANNOTATED, truth, 100)
+        said, _ = claims.argue(find_agent("honest", ANNOTATED))
+        garbled = said.clone()
+        garbled[:, :16] = torch.randint(10, (100, 16), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+        tried = torch.stack([said, garbled, said.roll(1, 0)], 1)
+        verdicts = ask(ScriptedVerifier(ANNOTATED), claims.statement, tried)
+        assert verdicts[:, :2].eq(float(truth)).all()
+        assert verdicts[:, 2].mean() < 0.5
+
+
+def test_an_annotated_proof_is_read_back() -> None:
+    text, fields = "12 0 1 1; 6 1 1 2; 6 1 1 2; 6 1 1 2; 1 -1", ANNOTATED.kinds["message"]
+    symbols = ANNOTATED.task.parse_utterance("message", fields, text)
+    assert len(symbols) == 4 * 8 + 6
+    assert ANNOTATED.task.render_utterance("message", fields, symbols) == text
+    for wrong in ("1 -1", "12 0 1 1; " * 5 + "1 -1", "100 0 1 1; " * 4 + "1 -1"):
+        with pytest.raises(ValueError, match=re.escape("expected 4 times 'r s t q;', whole numbers 0..99, and 'z0 z1'")):
+            ANNOTATED.task.parse_utterance("message", fields, wrong)
+
+
 class Few(GCD):
     """Every number equally often, which leaves few enough deals to go through them all."""
 
@@ -200,6 +253,7 @@ def test_what_a_glance_tells_is_what_the_documentation_says(dealt: Game) -> None
         ({"limit": 1_000_001}, "limit=1000001 is outside 2..1000000"),
         ({"base": 1}, "base=1 is outside 2..1400"),
         ({"base": 1401}, "base=1401 is outside 2..1400"),
+        ({"annotation": 0}, "annotation=0 is outside 1..20"),
     ],
 )
 def test_a_bad_size_is_named(sizes: dict[str, int], named: str) -> None:

@@ -34,20 +34,25 @@ class GCD(Task):
     Proof `bezout`: whole numbers z0 and z1, each a sign (1 is minus) and digits, with y = z0 x0 + z1 x1, and y divides x0 and x1;
     minus zero is refused. Completeness 1, soundness error 0. The honest pair is that of the extended Euclidean algorithm, one
     of many: (z0 + k x1/y, z1 - k x0/y) proves the same for every k.
+    Proof `annotated_bezout`: the same pair after the first T divisions that lead to it, for the prover's own use; the verifier does
+    not see them. Division i is of r_{i-1} by r_i, and stands as r_i, |s_i|, |t_i|, q_i: r_i = s_i x0 + t_i x1, of which s_i is not
+    positive for odd i and t_i for even i, and q_i the quotient. Where fewer come out even, the last is repeated; it holds the pair.
     Source: Amit, Goldwasser, Paradise & Rothblum 2024.
 
-    limit: 2..1000000. base: 2..1400. Default: limit=10000, base=210. Preset hard: up to 999999 in base 10; small: up to 99 in base
-    10.
+    limit: 2..1000000. base: 2..1400. annotation: T, 1..20. Default: limit=10000, base=210, annotation=7. Preset hard: up to 999999
+    in base 10; small: up to 99 in base 10.
     """
 
     presets: ClassVar = {"small": {"limit": 99, "base": 10}, "hard": {"limit": 999_999, "base": 10}}
 
     limit: int = 10_000
     base: int = 210
+    annotation: int = 7
 
     def __post_init__(self) -> None:
         within(self, "limit", 2, 1_000_000)
         within(self, "base", 2, 1400)
+        within(self, "annotation", 1, 20)
 
     @property
     def digits(self) -> int:
@@ -145,54 +150,72 @@ class GCD(Task):
                 u1, v1 = v1, u1 - q * v1
             return a, u0, u1
 
-        @lane
-        def say(out: Any, z0: Any, z1: Any) -> None:
-            out[0], out[1 + digits] = 1 if z0 < 0 else 0, 1 if z1 < 0 else 0
-            write(out, 1, abs(z0))
-            write(out, 2 + digits, abs(z1))
+        def pair(noted: int) -> Proof:
+            """The pair after `noted` annotated divisions."""
+            start = 4 * digits * noted
 
-        @lane
-        def honest(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-            _, z0, z1 = euclid(read(s.x0, 0), read(s.x1, 0))
-            say(out, z0, z1)
+            @lane
+            def annotate(s: Any, out: Any) -> None:
+                a, b = read(s.x0, 0), read(s.x1, 0)
+                u0, v0, u1, v1 = np.int64(1), np.int64(0), np.int64(0), np.int64(1)  # as in euclid
+                for i in range(noted):
+                    q, first = a // b, 4 * digits * i
+                    write(out, first, b)
+                    write(out, first + digits, abs(v0))
+                    write(out, first + 2 * digits, abs(v1))
+                    write(out, first + 3 * digits, q)
+                    if a > q * b:
+                        a, b = b, a - q * b
+                        u0, v0 = v0, u0 - q * v0
+                        u1, v1 = v1, u1 - q * v1
 
-        @lane
-        def random(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-            for first in (0, 1 + digits):
-                out[first] = draw(s, 2)
-                for j in range(digits):
-                    out[first + 1 + j] = draw(s, base)
+            @lane
+            def say(s: Any, out: Any, z0: Any, z1: Any) -> None:
+                annotate(s, out)
+                out[start], out[start + 1 + digits] = 1 if z0 < 0 else 0, 1 if z1 < 0 else 0
+                write(out, start + 1, abs(z0))
+                write(out, start + 2 + digits, abs(z1))
 
-        @lane
-        def pair_of_the_gcd(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-            honest(s, tables, side, slot, out)
+            @lane
+            def honest(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+                _, z0, z1 = euclid(read(s.x0, 0), read(s.x1, 0))
+                say(s, out, z0, z1)
 
-        @lane
-        def right_combination(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-            x0, x1, y = read(s.x0, 0), read(s.x1, 0), read(s.claim, 0)
-            g, z0, z1 = euclid(x0, x1)
-            if y % g == 0:
-                z0 = z0 * (y // g) % (x1 // g)
-                z1 = (y - z0 * x0) // x1
-            say(out, z0, z1)
+            @lane
+            def random(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+                annotate(s, out)
+                for first in (start, start + 1 + digits):
+                    out[first] = draw(s, 2)
+                    for j in range(digits):
+                        out[first + 1 + j] = draw(s, base)
 
-        @lane
-        def check(s: Any, tables: Any, first: Any) -> Any:
-            x0, x1, y = read(s.x0, 0), read(s.x1, 0), read(s.claim, 0)
-            z0, z1 = read(s.said[first], 1), read(s.said[first], 2 + digits)
-            minus0, minus1 = s.said[first, 0] == 1, s.said[first, 1 + digits] == 1
-            if y < 1 or x0 % y != 0 or x1 % y != 0 or (minus0 and z0 == 0) or (minus1 and z1 == 0):
-                return 0
-            return 1 if y == (-z0 if minus0 else z0) * x0 + (-z1 if minus1 else z1) * x1 else 0
+            @lane
+            def pair_of_the_gcd(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+                honest(s, tables, side, slot, out)
 
-        bezout = Proof(
-            kinds={
-                "message": (Field("sign0", 2, kind="bit"), self._number("z0"), Field("sign1", 2, kind="bit"), self._number("z1"))
-            },
-            honest=honest,
-            dishonest={"random": random, "pair_of_the_gcd": pair_of_the_gcd, "right_combination": right_combination},
-            check=check,
-        )
+            @lane
+            def right_combination(s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
+                x0, x1, y = read(s.x0, 0), read(s.x1, 0), read(s.claim, 0)
+                g, z0, z1 = euclid(x0, x1)
+                if y % g == 0:
+                    z0 = z0 * (y // g) % (x1 // g)
+                    z1 = (y - z0 * x0) // x1
+                say(s, out, z0, z1)
+
+            @lane
+            def check(s: Any, tables: Any, first: Any) -> Any:
+                x0, x1, y = read(s.x0, 0), read(s.x1, 0), read(s.claim, 0)
+                z0, z1 = read(s.said[first], start + 1), read(s.said[first], start + 2 + digits)
+                minus0, minus1 = s.said[first, start] == 1, s.said[first, start + 1 + digits] == 1
+                if y < 1 or x0 % y != 0 or x1 % y != 0 or (minus0 and z0 == 0) or (minus1 and z1 == 0):
+                    return 0
+                return 1 if y == (-z0 if minus0 else z0) * x0 + (-z1 if minus1 else z1) * x1 else 0
+
+            shape, axes = (noted, 4 * digits), ("division", "part")
+            before = (Field("annotation", base, shape, axes, seen_by=("prover",)),) if noted > 0 else ()
+            said = (Field("sign0", 2, kind="bit"), self._number("z0"), Field("sign1", 2, kind="bit"), self._number("z1"))
+            dishonest = {"random": random, "pair_of_the_gcd": pair_of_the_gcd, "right_combination": right_combination}
+            return Proof({"message": (*before, *said)}, honest, dishonest, check)
 
         @lane
         def solve(s: Any, tables: Any, out: Any) -> None:
@@ -204,7 +227,7 @@ class GCD(Task):
                 s.claim[j] = symbols[j]
             s.truth = 1 if read(s.claim, 0) == gcd(read(s.x0, 0), read(s.x1, 0)) else 0
 
-        return TaskRules(sample, {"bezout": bezout}, solve, restate)
+        return TaskRules(sample, {"bezout": pair(0), "annotated_bezout": pair(self.annotation)}, solve, restate)
 
     def render(self, values: Values) -> str:
         x0, x1, y = (self._value(values[name]) for name in ("x0", "x1", "claim"))
@@ -217,14 +240,19 @@ class GCD(Task):
         return {name: self._symbols(int(n)) for name, n in zip(("x0", "x1", "claim"), match.groups(), strict=True)}
 
     def render_utterance(self, kind: str, fields: tuple[Field, ...], symbols: NDArray[Any]) -> str:
-        return " ".join("-"[: part[0]] + str(self._value(part[1:])) for part in np.split(symbols, 2))
+        steps, pair = np.split(symbols, [len(symbols) - 2 - 2 * self.digits])
+        shown = [" ".join(str(self._value(n)) for n in step.reshape(4, -1)) + ";" for step in steps.reshape(-1, 4 * self.digits)]
+        return " ".join([*shown, *("-"[: part[0]] + str(self._value(part[1:])) for part in np.split(pair, 2))])
 
     def parse_utterance(self, kind: str, fields: tuple[Field, ...], text: str) -> NDArray[Any]:
-        match, most = re.fullmatch(r"(-?)(\d+) (-?)(\d+)", text.strip()), self.base**self.digits - 1
-        if match is None or max(int(match[2]), int(match[4])) > most:
-            raise ValueError(f"{kind} {text!r}: expected 'z0 z1', whole numbers -{most}..{most}")
-        parts = [np.array([len(match[i]), *self._symbols(int(match[i + 1]))], dtype=np.int32) for i in (1, 3)]
-        return np.concatenate(parts)
+        most, noted = self.base**self.digits - 1, self.annotation if len(fields) > 4 else 0
+        match = re.fullmatch(rf"((?:\d+ \d+ \d+ \d+; ){{{noted}}})(-?)(\d+) (-?)(\d+)", text.strip())
+        if match is None or any(int(n) > most for n in re.findall(r"\d+", text)):
+            steps = f"{noted} times 'r s t q;', whole numbers 0..{most}, and " if noted else ""
+            raise ValueError(f"{kind} {text!r}: expected {steps}'z0 z1', whole numbers -{most}..{most}")
+        parts = [self._symbols(int(n)) for n in re.findall(r"\d+", match[1])]
+        parts += [np.array([len(match[i]), *self._symbols(int(match[i + 1]))]) for i in (2, 4)]
+        return np.concatenate(parts).astype(np.int32)
 
     def _value(self, symbols: NDArray[Any]) -> int:
         return sum(int(d) * self.base**j for j, d in enumerate(symbols[::-1]))
