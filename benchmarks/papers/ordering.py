@@ -44,8 +44,8 @@ from pvg.tasks import ErasureChannel
 
 TASK = ErasureChannel(length=1)
 SPEC = resolve(TASK, ProverVerifier())
-CONFIG = TrainConfig("mlp", width=16, layers=1, lanes=128, learning_rate=1e-2, log_every=10)
-LED = Stackelberg(300, "verifier_leading", entropy=0.2)  # a smooth response needs some entropy
+CONFIG = TrainConfig("mlp", width=64, layers=1, lanes=128, learning_rate=1e-2, log_every=10)
+LED = Stackelberg(300, "verifier_leading", entropy=0.5)  # with 0.2 the response hardened early, and 4 of 6 seeds arrived
 BY_PROVER = Stackelberg(300, "prover_leading", entropy=0.05)  # a bonus of its own would pay it for telling noise
 TOGETHER = Stackelberg(300, "simultaneous", "naive", entropy=0.05)
 ARMS: dict[str, tuple[Algorithm, ...]] = {
@@ -186,7 +186,7 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--first", type=int, default=100, help="the first seed; settings were chosen on seeds below 10")
+    parser.add_argument("--first", type=int, default=200, help="the first seed; settings were chosen on seeds below 200")
     parser.add_argument("--seeds", type=int, default=10, help="how many")
     parser.add_argument("--out", type=Path, help="folder for ordering.json and ordering.png")
     given = parser.parse_args()
