@@ -15,7 +15,7 @@ from pvg.agents.networks import Player, ProverNetwork, VerifierNetwork
 from pvg.agents.play import Experience
 from pvg.game import Game
 from pvg.protocol import VERDICT
-from pvg.spec import Spec
+from pvg.spec import Spec, View
 from pvg.task import Proof
 from pvg.verifier import message_columns
 
@@ -62,17 +62,23 @@ def weights_said(player: Player, part: Experience, estimator: Estimator, tempera
     return straight_through(logits, message, temperature, noise), -(log_p.exp() * log_p).sum((1, 2))
 
 
+def evidence_of(spec: Spec, view: View, weights: Tensor, statement: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The evidence in a view by field, as weights of packed values `N entry value`, of a message given as weights; none where the
+    proof has no `relaxed`. statement: the statement's fields by name.
+    """
+    if spec.proof is None or spec.proof.relaxed is None:
+        return {}
+    shown = spec.proof.relaxed(statement, weights)
+    shifts = {column.field.name: column.shift for column in view if column.origin == "proof"}
+    return {name: F.pad(shown[name], (shift, 0)) for name, shift in shifts.items()}  # a packed 0 is "nothing there"
+
+
 def verdicts(verifier: VerifierNetwork, packed: Tensor, weights: Tensor, statement: Mapping[str, Tensor]) -> Tensor:
     """The log probability of each verdict, `N output`, where the message is given as weights `N position symbol`.
 
     packed: `N width`, what the verifier sees besides. statement: the statement's fields by name, which evidence is of.
     """
-    proof, evidence = verifier.spec.proof, {}
-    if proof is not None and proof.relaxed is not None:
-        seen = {column.field.name: column.shift for column in verifier.view if column.origin == "proof"}
-        shown = proof.relaxed(statement, weights)
-        evidence = {name: F.pad(shown[name], (shift, 0)) for name, shift in seen.items()}  # a packed 0 is "nothing there"
-    return verifier.relaxed(packed, weights, evidence)
+    return verifier.relaxed(packed, weights, evidence_of(verifier.spec, verifier.view, weights, statement))
 
 
 def heard(

@@ -5,8 +5,9 @@
 
 For every registered task with each of its proofs, and every registered protocol on one task: builds every kernel, plays
 the same seeds on both devices with random and with default players and compares the records bit for bit, then times the
-environment alone (deal and step with given symbols), whole scripted games in one kernel, and games in which a small network
-decides. Stops before 8 minutes.
+environment alone (deal and step with given symbols), whole scripted games in one kernel, games in which a small network
+decides, and rollouts of learned players as training makes them, with what makes the host wait for the device, if anything does.
+Rollouts are not captured in a CUDA graph. Stops before 8 minutes.
 Needs torch, numpy, numba, numba-cuda and gymnasium.
 """
 
@@ -29,6 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from pvg.agent import Observation, Utterance, agents, default_agent
+from pvg.agents.config import TrainConfig
+from pvg.agents.play import play
+from pvg.agents.team import assemble
 from pvg.benchmarks.provenance import provenance
 from pvg.engine import kernels
 from pvg.game import Game
@@ -113,6 +117,27 @@ def speeds(spec: Spec, lanes: int) -> dict[str, float]:
     }
 
 
+def rollouts(spec: Spec, lanes: int) -> dict[str, Any]:
+    """Games a second of a rollout for learning on the GPU, and the first thing in it that the host waits for."""
+    game, team = Game(spec, lanes, "cuda", seed=0), assemble(spec, TrainConfig("mlp", width=64, lanes=lanes, device="cuda"))
+    cast = game.players(team.players)
+
+    def rollout() -> None:
+        game.redeal()
+        play(game, cast, team.learners)
+
+    rollout()  # builds what is built once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rollout()
+        waits = "nothing"
+    except RuntimeError as error:
+        waits = str(error).splitlines()[0]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return {"rollout_waits_for": waits, "rollout_games_per_s": lanes / seconds(rollout)}
+
+
 def built(number: int) -> dict[str, Any]:
     """How many kernels of a game, by its place in `specs`, make PTX."""
     spec = specs()[number]
@@ -144,7 +169,7 @@ def run() -> list[dict[str, Any]]:
         built = time.monotonic()
         row: dict[str, Any] = {"game": label(spec), "same_records": same_records(spec, COMPARED, "cuda")}
         row["seconds_to_build_and_compare"] = time.monotonic() - built
-        rows.append(row | speeds(spec, TIMED))
+        rows.append(row | speeds(spec, TIMED) | rollouts(spec, COMPARED))
     return rows
 
 

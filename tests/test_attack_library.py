@@ -63,7 +63,7 @@ class Steps:
         seen = Observation(packed, SPEC.view(1))
         return seen["start"].long(), seen["claim"].long()
 
-    def relaxed(self, packed: Tensor, message: Tensor) -> Tensor:
+    def relaxed(self, packed: Tensor, message: Tensor, evidence: Any = None) -> Tensor:
         first, last = (F.one_hot(state, SYMBOLS).float()[:, None] for state in self.end_states(packed))
         states = torch.cat([first, message, last], dim=1)
         steps = torch.einsum("nja,njab,njb->nj", states[:, :-1], self.tables(packed), states[:, 1:])

@@ -106,6 +106,17 @@ def test_only_the_kinds_named_are_learned() -> None:
         torch.testing.assert_close(learn_honesty(learner, seen, game, 0.0, kinds), -said.mean())
 
 
+def test_the_prover_named_is_the_one_imitated() -> None:
+    right = []
+    for name in ("honest", "dishonest"):
+        game, team = Game(STATED, 64), assemble(STATED, CONFIG)
+        deal(game, 0)
+        Imitation(seats="prover", prover=name).update(team, game, 0, 1.0)
+        right.append(int((game.field("truth") == 1).sum()))
+    assert right[0] == 64
+    assert 16 < right[1] < 48
+
+
 def test_kinds_that_nobody_says_are_refused() -> None:
     with pytest.raises(ValueError, match="kinds=lemma: the game has message"):
         Imitation(kinds=("lemma",)).begin(assemble(SPEC, CONFIG), Game(SPEC, 64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,14 +12,17 @@ from torch.nn import functional as F
 
 from pvg.agents.attacks.attack import Attack, Target, attacks
 from pvg.agents.attacks.queries import Queries
+from pvg.agents.differentiable import evidence_of, statement_of
 
 
 @runtime_checkable
 class Relaxed(Protocol):
     """A verifier that reads mixtures of symbols too."""
 
-    def relaxed(self, packed: Tensor, message: Tensor) -> Tensor:
-        """`N answer`, log probabilities, of observations `N width` and weights of the symbols `N position symbol`."""
+    def relaxed(self, packed: Tensor, message: Tensor, evidence: Mapping[str, Tensor] | None = None) -> Tensor:
+        """`N answer`, log probabilities, of observations `N width` and weights of the symbols `N position symbol`, and of evidence
+        by field, `N entry value`.
+        """
         ...
 
 
@@ -40,7 +44,8 @@ class Gradient(Attack):
     def unfit(self, target: Target, budget: int) -> str | None:
         if not isinstance(target.verifier, Relaxed):
             return "the verifier gives verdicts only, no gradients"
-        if any(column.origin == "proof" for column in target.claims.statement.view):
+        proof = target.spec.proof
+        if proof is not None and proof.evidence is not None and proof.relaxed is None:
             return "the game adds evidence to messages, which does not follow from them smoothly"
         return None
 
@@ -64,7 +69,9 @@ class Gradient(Attack):
         symbols = max(target.alphabet)
         with torch.enable_grad():
             weights = F.one_hot(message.long(), symbols).float().requires_grad_()  # claim position symbol
-            log_v = target.verifier.relaxed(target.claims.statement.packed, weights)[:, 1]
+            statement, game = target.claims.statement, target.claims.game
+            evidence = evidence_of(game.spec, statement.view, weights, statement_of(game))
+            log_v = target.verifier.relaxed(statement.packed, weights, evidence)[:, 1]
             (slope,) = torch.autograd.grad(log_v.sum(), weights)
         gain = slope.nan_to_num() - slope.nan_to_num().gather(2, message.long()[..., None])
         # Where nothing slopes, as behind a threshold, the swaps tried are drawn.

@@ -115,7 +115,9 @@ class TransformerProver(ProverNetwork):
 
     def next(self, context: Tensor, said: Tensor, memory: list[Past] | None) -> tuple[Tensor, list[Past]]:
         before = F.pad(said, (1, 0), value=self.symbols)[:, -1:]
-        x = self.said(before) + self.tokens.places()[self.mine[said.shape[1]]]  # N 1 width
+        here = said.shape[1]
+        # Places by a slice: one number from a tensor is one the host would wait for.
+        x = self.said(before) + self.tokens.places()[self.mine[here : here + 1]]  # N 1 width
         if memory is None:
             x, length = torch.cat([context, x], 1), context.shape[1] + 1
             x, memory = self.trunk(x, self.mask[:length, :length])
