@@ -139,20 +139,24 @@ def claims_of(rows: list[dict[str, Any]]) -> dict[str, bool]:
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against length, a panel an arm, a line a depth; every seed a point."""
+    """Accuracy by length, a panel an arm, a colour a network; every seed a point."""
     shown = canvas((12, 3.6))
     panels = dict(zip(PROTOCOLS, shown.subplots(1, len(PROTOCOLS), sharey=True), strict=True))
-    for k, (network, layers) in enumerate([*(("mlp", depth) for depth in DEPTHS), ("step_check", 2)]):
-        for arm, axes in panels.items():
-            mine = [
+    networks = [*(("mlp", depth) for depth in DEPTHS), ("step_check", 2)]
+    for arm, axes in panels.items():
+        lengths = sorted({row["length"] for row in rows if row["arm"] == arm})
+        for k, (network, layers) in enumerate(networks):
+            found = [
                 row for row in rows if (row["arm"], row["network"], row["layers"]) == (arm, network, layers) and "accuracy" in row
             ]
-            label = f"{network}, {layers} layer{'s' if layers > 1 else ''}"
-            axes.plot([row["length"] for row in mine], [row["accuracy"] for row in mine], "o", color=f"C{k}", label=label)
-    for arm, axes in panels.items():
-        axes.set(title=arm, xscale="log", xlabel="length n", ylim=(0.4, 1.02))
+            places = [lengths.index(row["length"]) + 0.15 * (k - 1.5) for row in found]
+            label = network if network == "step_check" else f"{network}, {layers} hidden layer{'s' if layers > 1 else ''}"
+            axes.plot(places, [row["accuracy"] for row in found], "o", markersize=4, color=f"C{k}", label=label)
+        axes.axhline(0.5, color="black", linewidth=0.5, linestyle=":")
+        axes.set(title=arm, xlabel="length n of the word", ylim=(0.4, 1.02))
+        axes.set_xticks(range(len(lengths)), [str(n) for n in lengths])
     panels["solo"].set_ylabel("right verdicts")
-    panels["proof"].legend(fontsize=8)
+    panels["solo"].legend(fontsize=8)
     shown.savefig(path, dpi=150)
 
 
