@@ -198,23 +198,25 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 
 def figure(rows: list[dict[str, Any]], path: Path) -> None:
-    """What is accepted of a pair's own claims as it learns, a panel an arm, and what attacks then find; every seed is drawn."""
-    by_arm = arms(rows)
-    panels = canvas((3.6 * (len(by_arm) + 1), 3.6)).subplots(1, len(by_arm) + 1, squeeze=False, sharey=True)[0]
-    for k, (axes, (arm, mine)) in enumerate(zip(panels, by_arm.items(), strict=False)):
-        for row in mine:
-            for name, colour in (("accepted_true", "C0"), ("accepted_false", "C3")):
-                axes.plot(row["curves"]["update"], row["curves"][name], color=colour, linewidth=0.8, alpha=0.6)
-            found = {"own": row["own_false"], **row["success"]}
-            label = arm if row is mine[0] else None
-            places = [x + 0.15 * k for x in range(len(found))]
-            panels[-1].plot(places, list(found.values()), "o", color=f"C{k}", markersize=4, label=label)
-            panels[-1].set_xticks(range(len(found)), list(found))
-        axes.set(title=arm, xlabel="updates", ylim=(-0.02, 1.02))
-    panels[0].set_ylabel("own claims accepted: true blue, false red")
-    panels[-1].set(title="false claims accepted, frozen verifier")
-    panels[-1].legend(fontsize=7)
-    panels[0].figure.savefig(path, dpi=150)
+    """What is accepted of a pair's own claims as it learns, a panel an arm, and of attacks; every seed is drawn."""
+    shown = canvas((14, 6))
+    panels = shown.subplots(2, len(WAYS) + 1, sharey=True)
+    for objective, row_of_panels in zip(OBJECTIVES, panels, strict=True):
+        for k, (way, axes) in enumerate(zip(WAYS, row_of_panels, strict=False)):
+            mine = [r for r in rows if (r["objective"], r["way"]) == (objective, way) and "diverged" not in r]
+            for row in mine:
+                for name, colour in (("accepted_true", "C0"), ("accepted_false", "C3")):
+                    axes.plot(row["curves"]["update"], row["curves"][name], color=colour, linewidth=0.8, alpha=0.6)
+                found = {"own prover": row["own_false"], **row["success"]}
+                places = [x + 0.2 * (k - 1) for x in range(len(found))]
+                label = way if row is mine[0] else None
+                row_of_panels[-1].plot(places, list(found.values()), "o", color=f"C{k + 4}", markersize=4, alpha=0.6, label=label)
+                row_of_panels[-1].set_xticks(range(len(found)), list(found))
+            axes.set(title=f"{objective}, {way}", xlabel="updates", ylim=(-0.02, 1.02))
+        row_of_panels[0].set_ylabel("own claims accepted:\ntrue blue, false red")
+        row_of_panels[-1].set(title=f"{objective}: attacks accepted")
+        row_of_panels[-1].legend(fontsize=8)
+    shown.savefig(path, dpi=130)
 
 
 def main() -> None:
