@@ -20,6 +20,8 @@ minibatch of 64 frames is 8 games, so that there are 16 in each of 4 epochs, and
 
 Stable-Baselines3's PPO trains one seat (the prover, against the reference verifier) of the same task through Gymnasium: 8
 environments, policy and value networks 64 wide, rollouts of as many utterances as there are lanes, the same epochs and minibatches.
+A PPO in JAX (`pvg.benchmarks.jax_ppo`, where jax is installed) trains the same seat of Arith at the same sizes, game and learning
+in one compiled program. Both draw a message's symbols apart, where our prover says them one by one.
 Contestants of a setting take turns, so that a machine that slows down slows all; figures are medians over rounds, ratios medians of
 ratios within a round. Compiled networks (torch.compile) were compiled before.
 """
@@ -28,11 +30,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +188,20 @@ def stable_baselines(setting: Setting) -> Work:
     return learn
 
 
+def jax_ppo(setting: Setting) -> Work:
+    """The PPO in JAX in the prover's seat: one update. Returns the samples it learned from."""
+    from pvg.benchmarks.jax_ppo import prover
+
+    assert isinstance(setting.spec.task, Arith)
+    work = prover(setting.spec.task, setting.lanes, setting.minibatches)
+
+    def update() -> int:
+        work()
+        return setting.lanes
+
+    return update
+
+
 def measure(contestants: dict[str, Work], rounds: int, seconds: float) -> dict[str, list[float]]:
     """Samples a CPU second of each contestant in each round, after two calls that do not count."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
@@ -204,6 +222,8 @@ def row(setting: Setting, rounds: int, seconds: float) -> dict[str, Any]:
     contestants = {"selfplay": selfplay(setting), "ceiling": ceiling(setting)}
     if setting.env is not None:
         contestants["stable_baselines3"] = stable_baselines(setting)
+        if isinstance(setting.spec.task, Arith) and find_spec("jax") is not None:
+            contestants["jax"] = jax_ppo(setting)
     rates = measure(contestants, rounds, seconds)
     parameters = {role: sum(p.numel() for p in player.parameters()) for role, player in setting.team().players.items()}
     found: dict[str, Any] = {"setting": setting.name, "lanes": setting.lanes, "parameters": parameters}
@@ -222,6 +242,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # before jax is imported
     result: dict[str, Any] = {"provenance": provenance(), "threads": 1, "rows": []}
     for setting in SETTINGS:
         if given.only in setting.name:
