@@ -180,7 +180,7 @@ def figure(rows: list[dict[str, Any]], path: Path) -> None:
         axes.set(title=arm, xlabel="updates", ylim=(-0.03, 1.03))
         axes.title.set_fontsize(9)
     panels[0].set_ylabel("accepted: true (blue), false (red)")
-    shown.savefig(path, dpi=120)
+    shown.savefig(path, dpi=80)
 
 
 def main() -> None:
