@@ -179,11 +179,21 @@ def test_gradients_pass_through_the_verifier_to_the_prover_alone() -> None:
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in team.players["prover"].parameters())
 
 
-def test_the_gradient_attack_goes_through_evidence() -> None:
+def test_the_gradient_attack_goes_through_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Target(network(PLUS), claims.deal(PLUS, False, 20))
+    slopes, relaxed = [], target.verifier.relaxed
+
+    def watched(packed: Tensor, message: Tensor, evidence: Any = None) -> Tensor:
+        for weights in evidence.values():
+            weights.register_hook(slopes.append)
+        return relaxed(packed, message, evidence)
+
+    monkeypatch.setattr(target.verifier, "relaxed", watched)
     assert Gradient().unfit(target, 100) is None
     found = attempt(Gradient(), target, [100], generator())
     torch.testing.assert_close(found.values, exhaustive(target.verifier, target.claims.statement, target.alphabet)[1])
+    assert slopes
+    assert all(float(slope.abs().max()) > 0 for slope in slopes)
     hidden = resolve(ErasureChannel(), ProverVerifier())
     unseen = Gradient().unfit(Target(network(hidden), claims.deal(hidden, False, 2)), 100)
     assert unseen == "the game adds evidence to messages, which does not follow from them smoothly"

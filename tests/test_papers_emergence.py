@@ -66,13 +66,20 @@ def test_every_arm_learns_and_is_measured(name: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_seed_goes_on_with_what_it_has_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emergence, "POOL", 300)
+    found: list[float] = []
+
+    def stage(arm: Arm, verifier: emergence.StepTable, *_: Any) -> tuple[int, dict[str, float]]:
+        found.append(float(verifier.table.detach().mean()))
+        with torch.no_grad():
+            verifier.table.add_(1)
+        return 25, {"completeness": 1.0, "soundness_error": 0.0}
+
     monkeypatch.setattr(emergence, "TESTS", 100)
-    monkeypatch.setattr(emergence, "arrived", lambda figures: True)
+    monkeypatch.setattr(emergence, "stage", stage)
     row = emergence.run("any", Arm(), 0)
-    assert [stage["steps"] for stage in row["stages"]] == [2, 3, 4, 5, 6]
+    assert found == pytest.approx([found[0] + k for k in range(5)], abs=1e-4)
+    assert [each["steps"] for each in row["stages"]] == [2, 3, 4, 5, 6]
     assert row["reached"] == 6
-    assert all(stage["updates"] == 0 for stage in row["stages"])
 
 
 def rows(whole: int = 9, bare: int = 1) -> list[dict[str, Any]]:
