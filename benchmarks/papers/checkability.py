@@ -16,9 +16,10 @@ The verifier of round 0 knows the base prover alone: it is the control of all ro
 Claims, of a difference over seeds whose lower bound is above 0:
 - `cgc_roles_are_told_apart`: where the last round ended, separability is higher under `cgc` than under `src`;
 - `src_rounds_harden`, `cgc_rounds_harden`: the verifier of the last round takes more attack updates than that of round 0.
-Reported, not claimed: verifiers of other widths than the prover's 64 under `cgc` (the window of sizes), and how many solutions keep
-to their role. The figures of the paper are of language models; a claim that fails is shown as one that fails.
-Settings were chosen on seeds below 10.
+Where provers do not keep to their roles, roles cannot be told apart either, which is no success of training; how often solutions
+of each role are right says which it is.
+Reported, not claimed: verifiers of other widths than the prover's 64 under `cgc` (the window of sizes). The figures of the paper
+are of language models; a claim that fails is shown as one that fails. Settings were chosen on seeds below 10.
 """
 
 from __future__ import annotations
