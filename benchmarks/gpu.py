@@ -8,7 +8,7 @@ the same seeds on both devices with random and with default players and compares
 environment alone (deal and step with given symbols), whole scripted games in one kernel, games in which a small network
 decides, and rollouts of learned players as training makes them, with what makes the host wait for the device, if anything does.
 Rollouts are not captured in a CUDA graph. Stops before 8 minutes.
-Needs torch, numpy, numba, numba-cuda and gymnasium.
+Needs torch, numpy, numba, numba-cuda, gymnasium and tyro.
 """
 
 from __future__ import annotations

@@ -257,13 +257,13 @@ def summary(rows: list[dict[str, Any]]) -> str:
     ]
     for name in dict.fromkeys(row["arm"] for row in rows):
         mine = [row for row in rows if row["arm"] == name]
-        arrived = came_to_the_end(rows, name)
-        stopped = sorted({row["stages"][-1]["steps"] for row, end in zip(mine, arrived, strict=True) if not end})
+        whole = came_to_the_end(rows, name)
+        stopped = sorted({row["stages"][-1]["steps"] for row, end in zip(mine, whole, strict=True) if not end})
         took = sorted(sum(each["updates"] for each in row["stages"]) for row in mine)
         ends = [over_seeds([row[figure] for row in mine]) for figure in ("completeness", "soundness_error")]
         shown = [f"{end.value:.3f} [{end.low:.3f}, {end.high:.3f}]" for end in ends]
         where = ", ".join(f"{n} steps" for n in stopped) or "-"
-        lines.append(" | ".join([f"| {name}", f"{sum(arrived)} of {len(mine)}", where, f"{took[0]} to {took[-1]}", *shown]) + " |")
+        lines.append(" | ".join([f"| {name}", f"{sum(whole)} of {len(mine)}", where, f"{took[0]} to {took[-1]}", *shown]) + " |")
     return "\n".join(lines)
 
 
