@@ -66,7 +66,7 @@ def implicit_gradient(
     tolerance: float = 1e-6,
     iterations: int = 100,
 ) -> tuple[Tensor, Solved]:
-    """The flat gradient in w of f(w, theta*(w)), theta*(w) = argmin over theta of g(w, theta):
+    """The flat gradient in w of `f(w, theta*(w))`, `theta*(w)` = argmin over theta of g(w, theta):
 
         df/dw - (d2g / dw dtheta)^T (d2g / dtheta2 + damping I)^-1 df/dtheta,
 

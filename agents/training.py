@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from pvg.game import Game
 from pvg.spec import Spec
 
 CHECKPOINT = "checkpoint.pt"
+
+Watch = Callable[[Row, Mapping[str, Player]], Row]
 
 
 class Diverged(ValueError):
@@ -49,22 +52,23 @@ def train(
     *,
     resume: Path | None = None,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train a learned player for every role of a game.
 
     out: folder for metrics.csv, metrics.jsonl and checkpoint.pt. resume: a checkpoint to go on from, with the same
     network on the same game and device; the same config gives, to the bit, what an uninterrupted run does, a longer
-    one goes further.
+    one goes further. watch: called whenever a row is logged, with the row and the players; what it returns joins the row.
     ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not
     finite.
     """
     config = (TrainConfig() if config is None else config).for_game(spec)
     with distributed.processes(config.device):
         first = distributed.rank() == 0
-        return _train(spec, config, out if first else None, resume, progress and first)
+        return _train(spec, config, out if first else None, resume, progress and first, watch)
 
 
-def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | None, progress: bool) -> Trained:
+def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | None, progress: bool, watch: Watch | None) -> Trained:
     lanes, left = divmod(config.lanes, distributed.size())
     if left:
         raise ValueError(f"lanes={config.lanes}: not a multiple of the {distributed.size()} processes")
@@ -97,6 +101,7 @@ def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | Non
                 if update % config.log_every == 0 or last:
                     row: Row = {"phase": name, "update": update, "pace": pace}
                     row |= {name: float(value) for name, value in figures.items()}
+                    row |= {} if watch is None else watch(row, team.players)
                     log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
                     bar.update(line, figures=_live(row))
                 bar.update(line, completed=update + 1)

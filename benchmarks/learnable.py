@@ -22,7 +22,7 @@ import torch
 
 from pvg.agents.config import TrainConfig
 from pvg.agents.imitation import Imitation
-from pvg.agents.networks import VerifierNetwork, build
+from pvg.agents.networks import VerifierNetwork, widest
 from pvg.agents.training import train
 from pvg.benchmarks.provenance import provenance
 from pvg.game import Game
@@ -46,21 +46,13 @@ def judge(spec: Spec) -> str:
     return next(role.name for role in spec.roles if role.seat == "verifier")
 
 
-def width(network: str, spec: Spec) -> int:
-    """The largest width, of those that are multiples of 8, with at most PARAMETERS parameters."""
-
-    def parameters(width: int) -> int:
-        return sum(weights.numel() for weights in build(network, spec, judge(spec), width=width).parameters())
-
-    return max(width for width in range(8, 264, 8) if parameters(width) <= PARAMETERS)
-
-
 def learn(task: Task, network: str, seed: int = 0) -> dict[str, Any]:
     """Train one network and measure it."""
     spec = judged(task)
     start = time.process_time()
     phase = Imitation(updates=UPDATES[network], seats="verifier")
-    config = TrainConfig(network=network, width=width(network, spec), phases=(phase,), lanes=256, seed=seed)
+    wide = min(256, widest(network, spec, judge(spec), PARAMETERS))
+    config = TrainConfig(network=network, width=wide, phases=(phase,), lanes=256, seed=seed)
     verifier = train(replace(spec, split="train"), config, progress=False).verifier
     assert verifier is not None
     seconds = time.process_time() - start

@@ -1,4 +1,4 @@
-"""The command line: `pvg list`, `pvg train`, `pvg evaluate`, `pvg attack`, `pvg play`."""
+"""The command line: `pvg list`, `pvg train`, `pvg evaluate`, `pvg attack`, `pvg play`, `pvg benchmark`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 
 import pvg
-from pvg import cli_attack, cli_games, frozen, gallery
+from pvg import cli_attack, cli_benchmark, cli_games, frozen, gallery
 from pvg.agent import Agent, agents
 from pvg.agents.algorithm import algorithms, settings_of
 from pvg.agents.attacks.attack import attacks
@@ -44,6 +44,7 @@ from pvg.verifier import ScriptedVerifier, Verifier
 
 console = Console()
 app = tyro.extras.SubcommandApp()
+app.command(cli_benchmark.app, name="benchmark", help="Compare verifiers on a suite of games, yours among them.")
 
 EnvId = Annotated[str, arg(metavar="ENV_ID", help="an environment such as pvg/Arith-v0; `pvg list tasks` shows all")]
 Settings = Annotated[

@@ -52,7 +52,7 @@ class Game:
     """Lanes of one game. `step` never deals and `redeal` never steps, so a finished lane stays readable until it is
     dealt again.
 
-    spec: what is played. num_envs: lanes, 1..2**31-1. device: "cpu" or "cuda". seed: 0..2**64-1.
+    spec: what is played. num_envs: lanes, `1..2**31-1`. device: "cpu" or "cuda". seed: `0..2**64-1`.
     actions: the buffer everybody's symbols travel in; a lane reads only the rows of its current speakers.
     reward: what the last step paid. returns: what the last play or advance paid, added up.
     """

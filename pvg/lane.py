@@ -46,7 +46,7 @@ def mix(z: Any) -> Any:
 
 @lane
 def draw(s: Any, n: Any) -> Any:
-    """The next integer of the lane's current stream, uniform on 0..n-1 (1 <= n < 2**32; bias below n / 2**32).
+    """The next integer of the lane's current stream, uniform on 0..n-1 (`1 <= n < 2**32`; bias below `n / 2**32`).
 
     In a record that carries a tape (the enumerator's) the tape says what comes, and `n` is noted beside it.
     """

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 
 FLOOR = 1e-4  # probabilities are clipped to this in logarithms: one certain and wrong verdict does not outweigh all others
 DRAWS = 1000  # resamples of a bootstrap
+SHUFFLES = 100  # orders of the answers that say how much is told by chance
 
 _PAST_ALL_LANES = np.uint64(2**63)  # lanes are numbered below, so that no coin is a lane's key
 
@@ -249,6 +250,52 @@ def always_fails(right: Tensor, statement: Tensor) -> Figure:
     statements, index = statement.unique(return_inverse=True)
     ever = torch.zeros(len(statements), dtype=torch.long, device=right.device).index_add(0, index, right.long())
     return proportion(ever == 0, f"statements always failed, in {len(right) / max(1, len(statements)):.3g} games each")
+
+
+# What messages tell of the answer.
+
+
+def mutual_information(messages: Tensor, answers: Tensor, method: str, seed: int = 0, confidence: float = 0.95) -> Figure:
+    """I(message; answer) in bits: as counted, less the mean of what is counted where the answers are shuffled.
+
+    messages: `n`, or `n position`: messages or parts of them, in games drawn independently. answers: `n`, 0 or more.
+    The bounds are those of the mean of log2 p(m, y) / (p(m) p(y)), with p as counted, less the same. Counting overestimates, the
+    more the fewer games there are of each message; shuffles show by how much where messages tell little, and more than that where
+    they tell much: a code of so many words that few recur is underestimated, and of messages that never recur nothing is known.
+    Source: Shannon 1948; the correction, Optican, Gawne, Richmond & Joseph 1991.
+    """
+    if len(messages) != len(answers) or len(answers) == 0:
+        raise ValueError(f"mutual_information: {len(messages)} messages and {len(answers)} answers; expected as many, at least 1")
+    said = messages.reshape(len(messages), -1).unique(dim=0, return_inverse=True)[1].cpu()
+    given, random = answers.cpu().long(), torch.Generator().manual_seed(seed)
+    shuffled = [_pointwise(said, given[torch.randperm(len(given), generator=random)]).mean() for _ in range(SHUFFLES)]
+    chance = torch.stack(shuffled).mean()
+    how = f"{method}; bits, {float(chance):.4f} of {SHUFFLES} shuffles taken off"
+    return mean(_pointwise(said, given) - chance, how, seed=seed, confidence=confidence)
+
+
+def _pointwise(first: Tensor, second: Tensor) -> Tensor:
+    """log2 p(a, b) / (p(a) p(b)) of pairs of numbers (`n` each) at their own frequencies: `n` float64."""
+    both = first * (second.max() + 1) + second
+    joint, one, other = (values.bincount()[values].double() for values in (both, first, second))
+    return (joint * len(first) / (one * other)).log2()
+
+
+def precision(shown: Tensor, holds: Tensor, answers: Tensor, method: str, seed: int = 0, confidence: float = 0.95) -> Figure:
+    """The average precision Q = E_x Pr_y[c(y) = c(x) | what is shown of x holds of y] of features that are sent as messages.
+
+    shown: `n`, the feature shown in each game. holds: `n feature` bool, which features each game's statement has, whatever is
+    shown of it; `one_hot(shown)` for messages that say nothing but themselves, a code. answers: `n`, c. Bounds as in `mean`.
+    ValueError: a feature that is shown where it does not hold.
+    Source: Waldchen, Sharma, Turan, Zimmer & Pokutta 2024, who bound it from below by completeness and soundness
+    (`pvg.agents.merlin_arthur.precision_bound`).
+    """
+    wrong = ~holds.bool().gather(1, shown.long()[:, None])[:, 0]
+    if bool(wrong.any()):
+        raise ValueError(f"precision: the feature shown does not hold in {int(wrong.sum())} of {len(shown)} games")
+    has = holds.double()
+    of_answer = torch.nn.functional.one_hot(answers.long()).double().T @ has  # answer feature
+    return mean((of_answer / has.sum(0))[answers.long(), shown.long()], method, seed=seed, confidence=confidence)
 
 
 # Strength from games against each other.

@@ -16,6 +16,7 @@ from pvg.lane import lane_keys
 from pvg.metrics import checked
 from pvg.protocol import Row
 from pvg.spec import Spec, View
+from pvg.transcript import transcript
 
 
 @runtime_checkable
@@ -149,9 +150,11 @@ class BlackBox:
         return self._verdict(statement, messages)
 
 
-def remember(game: Game, seen: Observation) -> None:
-    """Make the lanes' records hold what was seen and nothing else."""
+def remember(game: Game, seen: Observation, role: int | None = None) -> None:
+    """Make the lanes' records hold what was seen and nothing else; it is the turn of `role`, its last, or the first turn."""
     game.bytes.zero_()
+    if role is not None:
+        game.field("turn").fill_(int((game.spec.row_of(role) >= 0).nonzero()[0][-1]))
     for column in seen.view:
         if column.row is not None:
             symbols = seen[column.field.name].reshape(game.num_envs, -1).to(torch.int32)
@@ -179,8 +182,7 @@ class ScriptedVerifier:
         if self._game is None or self._game.num_envs != len(heard.packed):
             self._game = Game(self.spec, len(heard.packed), heard.packed.device)
         game = self._game
-        remember(game, heard)
-        game.field("turn").fill_(int((self.spec.row_of(self._role) >= 0).nonzero()[0][-1]))
+        remember(game, heard, self._role)
         scripted = tuple(self._agent if i == self._role else None for i in range(len(self.spec.roles)))
         accepted = torch.zeros(game.num_envs, device=heard.packed.device)
         for toss in self._tosses:
@@ -188,6 +190,44 @@ class ScriptedVerifier:
             game.speak(scripted)
             accepted += game.actions[:, self._role, 0] == 1
         return (accepted / len(self._tosses)).reshape(messages.shape[:2])
+
+
+class TextVerifier:
+    """A black box that reads text, as a language model does, as a Verifier.
+
+    judge(statements, messages): B texts, and for each of them K texts of what was said and of the evidence there is for it, as
+    the verifier's transcript shows them; it gives B rows of K probabilities of acceptance. ValueError: it gives something else.
+    """
+
+    def __init__(self, spec: Spec, judge: Callable[[list[str], list[list[str]]], Any], role: str = "verifier") -> None:
+        self.spec, self._role, self._judge = spec, spec.role_index(role), judge
+
+    def verdict(self, statement: Observation, messages: Tensor) -> Tensor:
+        """As in `Verifier`."""
+        heard = with_messages(statement, messages)
+        silent = heard.packed.clone()
+        silent[:, message_columns(statement.view)] = 0
+        for column in statement.view:
+            if column.origin == "proof":
+                silent[:, column.start : column.stop] = 0
+        before, after = (self._texts(Observation(packed, statement.view)) for packed in (silent, heard.packed))
+        said = ["\n".join(whole[len(start) :]) for start, whole in zip(before, after, strict=True)]
+        count = messages.shape[1]
+        asked = ["\n".join(lines) for lines in before[::count]], [said[i : i + count] for i in range(0, len(said), count)]
+        found = torch.as_tensor(self._judge(*asked), dtype=torch.float32, device=messages.device)
+        if tuple(found.shape) != tuple(messages.shape[:2]):
+            raise ValueError(f"verdict: expected {tuple(messages.shape[:2])} probabilities, got {tuple(found.shape)}")
+        return found
+
+    def _texts(self, seen: Observation) -> list[list[str]]:
+        """The lines of each lane's transcript."""
+        games, one = Game(self.spec, len(seen.packed)), Game(self.spec, 1)
+        remember(games, seen, self._role)
+        texts = []
+        for record in games.bytes:
+            one.bytes.copy_(record[None])
+            texts.append(transcript(one, 0, self._role).splitlines())
+        return texts
 
 
 @dataclass

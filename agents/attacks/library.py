@@ -19,7 +19,7 @@ from pvg.agents.attacks.queries import OutOfQueries, Queries, ask
 from pvg.agents.attacks.report import AttackReport, Won
 from pvg.agents.attacks.response import BestResponse, asked_again, exact_response
 from pvg.agents.claims import Claims, Outcome, deal, strongest
-from pvg.agents.evaluation import chosen_threshold
+from pvg.agents.evaluation import SEARCH, Search, chosen_threshold
 from pvg.agents.report import registered
 from pvg.agents.team import hashed
 from pvg.frozen import Transcripts
@@ -54,6 +54,7 @@ def attack(
     others: Mapping[str, Verifier] | None = None,
     games: int = 0,
     exact_limit: float = 2e8,
+    search: Search = SEARCH,
     device: str | torch.device = "cpu",
 ) -> AttackReport:
     """What each attack makes a verifier accept of false claims of the test split, with at most `budget` queries a claim.
@@ -61,6 +62,7 @@ def attack(
     names: of registered attacks; () for all. validation_claims: true ones, and as many false ones, to choose the threshold on.
     others: verifiers whose weaknesses are tried on this one (`transfer`). games: to train a prover with (`learned`).
     exact_limit: of claims x messages x tosses, up to which all messages are tried for the exact value, whatever the budget.
+    search: for the messages against which the threshold is chosen.
     Decisions are randomised: a claim is accepted with the probability the verifier gives, one coin a claim for all attacks.
     A message is chosen by the verdicts of its search, and scored by a verdict asked once more, which is no query of the attack.
     ValueError: an unknown name, a budget outside 100..1e6, no claims, or a game that cannot be searched.
@@ -95,7 +97,7 @@ def attack(
     if not made:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise ValueError(f"names={' '.join(kinds)}: none of these attacks can be used here; {reasons}")
-    threshold = chosen_threshold(verifier, spec, validation_claims, seed, device)
+    threshold = chosen_threshold(verifier, spec, validation_claims, seed, device, search=search)
     best, how = exact(verifier, test, exact_limit)
     results = Results(target, made, coins(seed, claims).to(test.dealt.device))
     won, transcripts = results.won(seed)

@@ -7,7 +7,7 @@ from pvg.agents.networks.base import Player, ProverNetwork, VerifierNetwork
 from pvg.agents.networks.graph import GraphProver, GraphVerifier
 from pvg.agents.networks.gru import GRUProver, GRUVerifier
 from pvg.agents.networks.mlp import MLPProver, MLPVerifier
-from pvg.agents.networks.registry import Network, build, networks
+from pvg.agents.networks.registry import Network, build, networks, size_of, widest
 from pvg.agents.networks.step_check import StepCheckProver, StepCheckVerifier
 from pvg.agents.networks.transformer import TransformerProver, TransformerVerifier
 
@@ -28,4 +28,6 @@ __all__ = [
     "VerifierNetwork",
     "build",
     "networks",
+    "size_of",
+    "widest",
 ]

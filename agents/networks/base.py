@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pvg.agent import Observation, Utterance
 from pvg.agents import distributed
+from pvg.agents.interpretability import StepLabels, activations
 from pvg.agents.networks.reading import Given, mixtures
 from pvg.protocol import VERDICT
 from pvg.spec import Spec
@@ -124,6 +125,10 @@ class VerifierNetwork(Player):
         """`verdict` of as many messages as fit at once; networks that can share work between messages do it here."""
         heard = with_messages(statement, messages)
         return self.log_probs(heard.packed)[:, 1].exp().reshape(messages.shape[:2])
+
+    def activations(self, dataset: Observation | StepLabels, layer: str) -> Tensor:
+        """What the submodule of a dotted name puts out for each game, `n ...`: `pvg.agents.interpretability.activations`."""
+        return activations(self, dataset, layer)
 
 
 class ProverNetwork(Player):

@@ -189,5 +189,6 @@ networks.register("graph")(
         width=28,
         layers=2,
         learning_rate=3e-3,
+        structural=True,
     )
 )

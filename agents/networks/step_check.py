@@ -217,5 +217,6 @@ networks.register("step_check")(
         width=64,
         layers=2,
         learning_rate=1e-2,
+        structural=True,
     )
 )

@@ -1,0 +1,1 @@
+"""Is a verifier complete, and is it sound against the worst message there is?"""
