@@ -59,13 +59,15 @@ def parallel_env(env_id_or_task: Task | str, **words: Any) -> GameParallelEnv:
 def aec_env(env_id_or_task: Task | str, **words: Any) -> GameAECEnv:
     """The same games with one agent acting at a time.
 
-    >>> env = pvg.envs.aec_env("pvg/Arith-v0", protocol="prover_verifier", modulus=5)
-    >>> env.reset(seed=0)
-    >>> for agent in env.agent_iter():
-    ...     observation, reward, over, _, info = env.last()
-    ...     env.step(None if over else env.action_space(agent).sample(info["action_mask"]))
-    >>> env.agents
-    []
+    words: as of `GameAECEnv`.
+
+        >>> env = pvg.envs.aec_env("pvg/Arith-v0", protocol="prover_verifier", modulus=5)
+        >>> env.reset(seed=0)
+        >>> for agent in env.agent_iter():
+        ...     observation, reward, over, _, info = env.last()
+        ...     env.step(None if over else env.action_space(agent).sample(info["action_mask"]))
+        >>> env.agents
+        []
     """
     return GameAECEnv(**_words(env_id_or_task, words))
 
