@@ -1,6 +1,6 @@
 """Anybody's module as a verifier network: what `package.module:ClassName` names.
 
-The interface, whole (`benchmarks/baselines/bring_your_own.py` is one to copy):
+The interface, whole (`docs/tutorial.md` uses one):
 
     class Mine(torch.nn.Module):
         def __init__(self, view, width=64):   # view: the columns the verifier sees, each with field, start, stop, high

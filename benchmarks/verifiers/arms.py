@@ -126,11 +126,11 @@ def compete(name: str, entry: Entry, suite: Suite, seed: int, tuned: Mapping[str
         for arm, phases in (("adversarial", config.phases), ("control", control)):
             watch = Watch(entry, suite, begun.games, begun.seconds)
             judge = _trained(name, entry, replace(config, phases=phases), watch, None, start)
-            arms[arm] = _measured(judge, spec, seed, suite, watch, begun.points)
+            arms[arm] = _measured(name, judge, spec, seed, suite, watch, begun.points)
     fitted = _fitted(entry, tuned["cost"], suite.cpu_seconds)
     watch = Watch(entry, suite)
     judge = _trained(name, entry, _config(name, width, rate, suite, seed, fitted), watch)
-    arms["cpu-matched"] = _measured(judge, spec, seed, suite, watch, [])
+    arms["cpu-matched"] = _measured(name, judge, spec, seed, suite, watch, [])
     for arm in arms.values():
         arm["games_to_goal"] = games_to(arm["curve"])
     return {"arms": arms, "solo": _alone(name, entry, config, suite, seed)}
@@ -159,7 +159,7 @@ def _entrant(name: str, entry: Entry, suite: Suite) -> tuple[VerifierNetwork, in
 def _config(name: str, width: int, rate: float, suite: Suite, seed: int, entry: Entry) -> TrainConfig:
     phases: tuple[Algorithm, ...] = (
         Imitation(updates=entry.imitation, seats="verifier"),
-        Adversarial(updates=entry.adversarial, restarts=0),
+        Adversarial(updates=entry.adversarial),
     )
     every = max(1, entry.imitation // suite.curve)
     return TrainConfig(
@@ -190,10 +190,11 @@ def _judge(players: Mapping[str, Player]) -> VerifierNetwork:
 
 
 def _measured(
-    judge: VerifierNetwork, spec: Spec, seed: int, suite: Suite, watch: Watch, before: list[dict[str, float]]
+    name: str, judge: VerifierNetwork, spec: Spec, seed: int, suite: Suite, watch: Watch, before: list[dict[str, float]]
 ) -> dict[str, Any]:
     learned = {"games": watch.games, "cpu_seconds": watch.seconds, "curve": before + watch.points}
-    return _report(judge, spec, seed, suite) | learned
+    found: dict[str, Any] = guarded(name, spec, "measuring it", lambda: _report(judge, spec, seed, suite))
+    return found | learned
 
 
 def _report(verifier: Verifier, spec: Spec, seed: int, suite: Suite) -> dict[str, Any]:
@@ -262,9 +263,13 @@ def games_to(curve: list[dict[str, float]]) -> int | None:
 
 
 def flops_of(verifier: VerifierNetwork, spec: Spec, rows: int = 256) -> int:
-    """Floating point operations a verdict takes, in matrix products and convolutions; table look-ups count for nothing."""
+    """Floating point operations a verdict takes, in matrix products and convolutions; table look-ups count for nothing.
+
+    It leaves the verifier without gradients, which the counter would follow.
+    """
     claims = deal(spec, False, rows)
     messages = torch.zeros((rows, 1, len(claims.seats.alphabet)), dtype=torch.int32)
+    verifier.requires_grad_(False)
     with FlopCounterMode(display=False) as counted:
         verifier.verdict(claims.statement, messages)
     return int(counted.get_total_flops()) // rows

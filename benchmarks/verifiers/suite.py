@@ -60,7 +60,7 @@ class Suite:
     tuning_share: float = 0.5
     curve: int = 5
     validation: int = 100
-    exact_limit: float = 4e5
+    exact_limit: float = 1.2e6
 
     @property
     def hash(self) -> str:
@@ -87,28 +87,29 @@ class Suite:
 suites: Registry[Suite] = Registry("suite")
 
 QUICK = (
-    Entry("arith-3", "arithmetic", Arith(operations=3), 1000, 100),
-    Entry("connectivity-6", "graph", Connectivity(nodes=6), 600, 100),
+    Entry("arith-3", "arithmetic", Arith(operations=3), 1000, 150),
+    Entry("matching-4", "graph", Matching(nodes=4, extra=8), 600, 150),
     Entry("bug-hunt", "code", BugHunt(), 600, 100),
 )
 CORE = (
-    Entry("arith-3", "arithmetic", Arith(operations=3), 1000, 100),
-    Entry("arith-6", "arithmetic", Arith(operations=6), 1000, 100),
-    Entry("word-2", "word problem", WordProblem(length=2), 1000, 100),
-    Entry("word-4", "word problem", WordProblem(length=4), 1000, 100),
-    Entry("connectivity-6", "graph", Connectivity(nodes=6), 1000, 100),
-    Entry("connectivity-8", "graph", Connectivity(nodes=8), 1000, 100),
-    Entry("program-4", "code", Program(registers=1, length=4, steps=4), 1000, 100),
-    Entry("program-12", "code", Program(), 1000, 100),
+    Entry("arith-3", "arithmetic", Arith(operations=3), 2000, 300),
+    Entry("arith-6", "arithmetic", Arith(operations=6), 2000, 300),
+    Entry("word-2", "word problem", WordProblem(length=2), 2000, 300),
+    Entry("word-4", "word problem", WordProblem(length=4), 2000, 300),
+    Entry("matching-4", "graph", Matching(nodes=4, extra=8), 1000, 300),
+    Entry("connectivity-6", "graph", Connectivity(nodes=6), 1000, 300),
+    Entry("bug-hunt", "code", BugHunt(), 1000, 300),
+    Entry("program-4", "code", Program(registers=1, length=4, steps=4), 1000, 300),
 )
 FULL = (
-    *(replace(entry, imitation=6000, adversarial=600) for entry in CORE),
-    Entry("bug-hunt", "code", BugHunt(), 6000, 600),
-    Entry("coloring", "graph", Coloring(), 6000, 600),
-    Entry("matching", "graph", Matching(), 6000, 600),
-    Entry("sorting", "lists", Sorting(), 6000, 600),
-    Entry("formula", "formulas", Formula(), 6000, 600),
-    Entry("find-the-plus", "images", FindThePlus(), 6000, 600),
+    *(replace(entry, imitation=6000, adversarial=1500) for entry in CORE),
+    Entry("program-12", "code", Program(), 6000, 1500),
+    Entry("connectivity-10", "graph", Connectivity(), 6000, 1500),
+    Entry("matching-6", "graph", Matching(), 6000, 1500),
+    Entry("coloring", "graph", Coloring(), 6000, 1500),
+    Entry("sorting", "lists", Sorting(), 6000, 1500),
+    Entry("formula", "formulas", Formula(), 6000, 1500),
+    Entry("find-the-plus", "images", FindThePlus(), 6000, 1500),
 )
 
 for _suite in (
