@@ -59,9 +59,11 @@ class Watch:
         self.points: list[dict[str, float]] = []
 
     def __call__(self, row: Row, players: Mapping[str, Player]) -> Row:
-        if self._done:  # the first update compiles
-            self.seconds += time.process_time() - self._left
         done = int(row["update"]) + 1
+        if done == 1:
+            self._done = 0  # a phase begins; its first update compiles, and its time does not count
+        else:
+            self.seconds += time.process_time() - self._left
         self.games += (done - self._done) * self._lanes
         self._done = done
         completeness, error = quick_look(_judge(players), self._true, self._false)
@@ -98,7 +100,7 @@ def tune(name: str, entry: Entry, suite: Suite) -> dict[str, Any]:
     for rate in suite.rates:
         short = replace(entry, **share)
         config = _config(name, width, rate, suite, suite.tuning_seed, short)
-        first = Watch(entry, replace(suite, curve=1))
+        first = Watch(entry, suite)
         with TemporaryDirectory() as folder:
             _trained(name, entry, replace(config, phases=config.phases[:1]), first, Path(folder))
             second = Watch(entry, suite)
