@@ -367,3 +367,13 @@ def test_what_the_user_got_wrong_is_one_line(words, said, tmp_path, capsys, monk
 
 def test_a_bad_verifier_is_a_value_error():
     assert issubclass(BadVerifier, ValueError)
+
+
+def test_learning_is_watched_on_validation_claims_and_measured_on_test_claims(monkeypatch):
+    dealt: list[str | None] = []
+    deal = arms.deal
+    monkeypatch.setattr(arms, "deal", lambda spec, *more: dealt.append(spec.split) or deal(spec, *more))
+    arms.measure_box("brought:credulous", ARITH.entries[0], ARITH, 0)
+    assert dealt == ["test"]
+    arms.Watch(ARITH.entries[0], ARITH)
+    assert dealt[1:] == ["validation", "validation"]
