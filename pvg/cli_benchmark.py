@@ -87,7 +87,9 @@ def report(
 
 
 def _print(title: str, head: list[str], rows: list[list[str]]) -> None:
-    shown = Table(*head, title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
+    for name in head:
+        shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*row)
     Console().print(shown)

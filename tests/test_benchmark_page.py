@@ -84,7 +84,7 @@ def test_structural_priors_are_ranked_apart_and_bounds_kept_apart_from_exact_val
     ]
     assert [s.verifier for s in ranked(BOARD[:2])] == ["good", "bad"]
     (row,) = overall(BOARD[1:2])[1]
-    assert row[1].startswith("0.15\n")  # of 0.2 and 0.1
+    assert row[1].startswith("0.15\n0.")  # of 0.2 and 0.1
     head, rows = by_game(BOARD)
     assert head == ["game", "good", "bad", "prior"]
     assert rows[0][2] == "0.15  (1.00 / 0.85)"

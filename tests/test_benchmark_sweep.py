@@ -49,9 +49,9 @@ def test_a_failed_job_is_told_with_its_traceback_and_tried_again(tmp_path, proce
 
 def test_a_job_that_takes_its_process_along_takes_no_other_job(tmp_path):
     log = tmp_path / "log"
-    broken = jobs(log, "a", "b", "c", "d", "e", fails={"b": "dies"})
+    broken = jobs(log, "a", "b", "c", "d", "e", fails={"a": "dies", "b": "dies"})  # one in each of the two processes
     done = Sweep(tmp_path / "jobs", 2, progress=False).run(broken)
-    assert [job.label for job in broken if isinstance(done[job.key], Failed)] == ["b"]
+    assert [job.label for job in broken if isinstance(done[job.key], Failed)] == ["a", "b"]
     assert "process died" in done[broken[1].key].error
     assert runs(log) == ["a", "b", "c", "d", "e"]
 

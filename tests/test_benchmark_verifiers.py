@@ -95,6 +95,23 @@ def test_the_control_differs_in_its_last_phase_alone(board):
         assert adversarial[-1]["error"] != control[-1]["error"]
 
 
+def test_games_to_look_at_say_who_argued_and_where_the_first_wrong_step_is(board):
+    (first, *others) = [r["arms"]["adversarial"] for r in board[1][":Mine"].runs if r["game"] == "longer"]
+    assert not any("examples" in arm for arm in others)  # those of one seed are enough
+    for game in first["examples"]:
+        start, *steps = game["statement"].partition(" =")[0].replace("- ", "-").replace("+ ", "+").split()
+        states = [int(start)]
+        for step in steps:
+            states.append((states[-1] + int(step)) % 2)
+        ((_, message),) = game["said"]
+        said = [int(start), *map(int, message.split()), int(game["statement"].split()[-3])]
+        wrong = [j for j, step in enumerate(steps) if said[j + 1] != (said[j] + int(step)) % 2]
+        assert game["first_wrong_step"] == (wrong[0] if wrong else None)
+        assert (game["by"] == "the honest prover") == (game["truth"] == 1)
+        assert game["truth"] == (states[-1] == said[-1])
+    assert {game["truth"] for game in first["examples"]} == {0, 1}
+
+
 def test_a_black_box_is_measured_by_its_verdicts_alone(board):
     folder, standings = board
     reference, credulous = standings[":Reference"], standings[":credulous"]

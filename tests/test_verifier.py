@@ -8,11 +8,13 @@ from torch import Tensor
 
 import pvg
 from pvg.agent import Observation
+from pvg.agents.claims import deal
 from pvg.game import Game
 from pvg.protocols import ProverVerifier, Solo
 from pvg.spec import resolve
 from pvg.tasks.arith import Arith
-from pvg.verifier import BlackBox, Constant, ScriptedVerifier, Verifier, message_columns, with_messages
+from pvg.tasks.find_the_plus import FindThePlus
+from pvg.verifier import BlackBox, Constant, ScriptedVerifier, TextVerifier, Verifier, message_columns, with_messages
 
 SPEC = resolve(Arith(), ProverVerifier())
 
@@ -109,3 +111,24 @@ def test_a_player_that_draws_is_averaged_over_the_same_tosses_for_every_message(
     assert float(verdicts[0, 0]) == pytest.approx(1 / 3, abs=0.11)  # accept, reject or "don't know"; four deviations
     with pytest.raises(ValueError, match="coins=0"):
         ScriptedVerifier(SPEC, "random", coins=0)
+
+
+def test_a_reader_is_told_the_statement_once_and_evidence_with_the_message_it_is_of() -> None:
+    claims = deal(resolve(FindThePlus(height=5, width=5), ProverVerifier()), False, 2)
+    read: list[tuple[list[str], list[list[str]]]] = []
+
+    def judge(statements: list[str], messages: list[list[str]]) -> list[list[float]]:
+        read.append((statements, messages))
+        return [[0.25, 0.5, 0.75]] * 2
+
+    messages = torch.tensor([[[1, 1], [2, 2], [3, 3]]] * 2)
+    found = TextVerifier(claims.game.spec, judge).verdict(claims.statement, messages)
+    assert found.tolist() == [[0.25, 0.5, 0.75]] * 2
+    ((statements, said),) = read
+    assert len(statements) == len(said) == 2
+    assert not any("prover" in text or "evidence" in text for text in statements)
+    for some in said:
+        assert [text.splitlines()[0] for text in some] == ["prover: 1 1", "prover: 2 2", "prover: 3 3"]
+        assert all(text.splitlines()[1].startswith("evidence: window = ") for text in some)
+    with pytest.raises(ValueError, match=r"verdict: expected \(2, 3\) probabilities, got \(2,\)"):
+        TextVerifier(claims.game.spec, lambda *_: [0.5, 0.5]).verdict(claims.statement, messages)

@@ -80,7 +80,7 @@ def file_of(verifier: str) -> str:
 def save(path: Path, standing: Standing) -> None:
     """Write a verifier's file, in one piece or not at all."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(standing.as_dict(), indent=1, allow_nan=False) + "\n")
+    part.write_text(json.dumps(standing.as_dict(), allow_nan=False) + "\n")
     part.replace(path)
 
 

@@ -70,7 +70,7 @@ def ranked(standings: Sequence[Standing]) -> list[Standing]:
 
 def overall(standings: Sequence[Standing]) -> Table:
     """How far each verifier can be trusted, a row each."""
-    head = ["verifier", "J, exact", "J, at most", "completeness", "error", "alone"]
+    head = ["verifier", "J, exact", "J, at most", "complete", "error", "alone"]
     rows = [
         [
             s.verifier,
@@ -102,7 +102,7 @@ def costs(standings: Sequence[Standing]) -> Table:
                 _iqm(s.scores(TIMED)),
                 f"{max(game['parameters'] for game in sized):,}" if sized else "unknown",
                 f"{max(game['flops'] for game in sized):,}" if sized else "unknown",
-                f"{goal}({len(fast)} of {len(reached)} runs)",
+                f"{goal}{len(fast)} of {len(reached)} runs",
             ]
         )
     return head, rows
@@ -162,7 +162,7 @@ def _iqm(scores: Scores) -> str:
     if not scores:
         return ""
     found = interquartile_mean(scores, "J")
-    interval = f"({found.low:.2f}..{found.high:.2f})" if max(map(len, scores.values())) > 1 else "(one seed)"
+    interval = f"{found.low:.2f}..{found.high:.2f}" if max(map(len, scores.values())) > 1 else "one seed"
     return f"{found.value:.2f}\n{interval}"
 
 
@@ -204,7 +204,13 @@ def markdown(standings: Sequence[Standing], parts: Sequence[tuple[str, str, Tabl
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(_in_line(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _in_line(cell: str) -> str:
+    """A value and the interval below it, or the lines of an error, on one line."""
+    value, below, interval = cell.partition("\n")
+    return f"{value} ({interval.replace(chr(10), ' ')})" if below else value
 
 
 def page(standings: Sequence[Standing], parts: Sequence[tuple[str, str, Table | None]], pictures: Sequence[Path]) -> str:
@@ -235,7 +241,7 @@ def _html(table: Table | None) -> str:
         return ""
     head, rows = table
     top = "".join(f"<th>{_safe(cell)}</th>" for cell in head)
-    lines = "".join("<tr>" + "".join(f"<td>{_safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(f"<td>{_safe(_in_line(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class=wide><table><tr>{top}</tr>{lines}</table></div>"
 
 
