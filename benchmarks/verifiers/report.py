@@ -19,6 +19,7 @@ from pvg.benchmarks.verifiers.leaderboard import CONTROL, MAIN, TIMED, Standing
 from pvg.benchmarks.verifiers.scores import Scores, holm, interquartile_mean, permutation_p
 
 FIGURES = ("completeness_and_error", "attacks", "learning")
+ALONG = (("games", 1000, "thousand games"), ("cpu_seconds", 1, "CPU seconds"))
 Table = tuple[list[str], list[list[str]]]  # head, rows
 
 
@@ -272,7 +273,7 @@ def completeness_and_error(standings: Sequence[Standing], path: Path) -> None:
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("best-response soundness error (hollow: at least)")
     axes.set_ylabel("completeness, honest prover")
-    axes.set_title("Complete and sound is the upper left; on the dotted line a verifier does not look")
+    axes.set_title("Complete and sound is the upper left; on the dotted line a verifier does not look", fontsize=9)
     axes.grid(alpha=0.3)
     drawing.legend(loc="outside right upper", fontsize=8)
     drawing.savefig(path, dpi=110)
@@ -312,17 +313,17 @@ def learning_curves(standings: Sequence[Standing], path: Path) -> None:
         return
     axes = drawing.subplots(len(games), 2, squeeze=False)
     for row, game in zip(axes, games, strict=True):
-        for panel, along in zip(row, ("games", "cpu_seconds"), strict=True):
+        for panel, (along, unit, label) in zip(row, ALONG, strict=True):
             for s, colour, _ in _coloured(standings):
                 curves = _curves(s, game)
                 if curves:
-                    x = np.mean([[p[along] for p in curve] for curve in curves], axis=0)
+                    x = np.mean([[p[along] / unit for p in curve] for curve in curves], axis=0)
                     for what, style in (("completeness", "-"), ("error", "--")):
                         y = np.mean([[p[what] for p in curve] for curve in curves], axis=0)
                         panel.plot(x, y, style, color=colour, linewidth=1.2, label=s.verifier if what == "completeness" else None)
             panel.set_ylim(-0.03, 1.03)
             panel.grid(alpha=0.3)
-            panel.set_xlabel(along.replace("_", " ").replace("cpu", "CPU"), fontsize=7)
+            panel.set_xlabel(label, fontsize=7)
         row[0].set_ylabel(game, fontsize=8)
     handles: dict[str, Any] = {}
     for panel in axes.flat:
