@@ -72,7 +72,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_players(path: Path, device: str | torch.device = "cpu") -> tuple[Spec, dict[str, Player]]:
-    """The game of a checkpoint and its learned player for every role; ValueError names the path and the reason."""
+    """The game of a checkpoint and its learned player for every role; ValueError names the path and the reason.
+
+    A network of somebody's own is imported by the `package.module:Name` that the file gives.
+    """
     contents = load(path)
     try:
         spec = rebuild(contents["spec"])

@@ -25,7 +25,7 @@ from pvg.spec import Spec
 
 CHECKPOINT = "checkpoint.pt"
 
-Watch = Callable[[Row, Mapping[str, Player]], Row]
+Watch = Callable[[Row, Mapping[str, Player]], None]
 
 
 class Diverged(ValueError):
@@ -58,7 +58,7 @@ def train(
 
     out: folder for metrics.csv, metrics.jsonl and checkpoint.pt. resume: a checkpoint to go on from, with the same
     network on the same game and device; the same config gives, to the bit, what an uninterrupted run does, a longer
-    one goes further. watch: called whenever a row is logged, with the row and the players; what it returns joins the row.
+    one goes further. watch: called whenever a row is logged, with the row and the players.
     ValueError: an `out` that holds another run, a checkpoint that does not fit, or (Diverged) a figure that is not
     finite.
     """
@@ -101,7 +101,8 @@ def _train(spec: Spec, config: TrainConfig, out: Path | None, resume: Path | Non
                 if update % config.log_every == 0 or last:
                     row: Row = {"phase": name, "update": update, "pace": pace}
                     row |= {name: float(value) for name, value in figures.items()}
-                    row |= {} if watch is None else watch(row, team.players)
+                    if watch is not None:
+                        watch(row, team.players)
                     log.write(row | {"seconds": round(time.perf_counter() - clock, 3)})
                     bar.update(line, figures=_live(row))
                 bar.update(line, completed=update + 1)

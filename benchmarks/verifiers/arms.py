@@ -15,19 +15,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from pvg.agent import find_agent
 from pvg.agents.adversarial import Adversarial
 from pvg.agents.algorithm import Algorithm
-from pvg.agents.attacks import best_response
 from pvg.agents.attacks.library import attack
 from pvg.agents.attacks.report import AttackReport
 from pvg.agents.claims import Claims, deal
 from pvg.agents.config import TrainConfig
 from pvg.agents.evaluation import Search, outcome, solo_accuracy
+from pvg.agents.evaluation import attack as search_from
 from pvg.agents.imitation import Imitation
 from pvg.agents.log import Row
 from pvg.agents.networks import Player, VerifierNetwork, build, size_of, widest
 from pvg.agents.training import CHECKPOINT, train
 from pvg.benchmarks.verifiers.contestant import Contestant, guarded, inspect_verdicts
 from pvg.benchmarks.verifiers.examples import examples
+from pvg.benchmarks.verifiers.leaderboard import BOX, CONTROL, MAIN, TIMED
 from pvg.benchmarks.verifiers.suite import Entry, Suite
+from pvg.judging import judge_of
 from pvg.metrics import coins, decide, difference, proportion
 from pvg.protocols import Solo
 from pvg.spec import Spec, resolve
@@ -58,7 +60,7 @@ class Watch:
         self._done, self._left = 0, time.process_time()
         self.points: list[dict[str, float]] = []
 
-    def __call__(self, row: Row, players: Mapping[str, Player]) -> Row:
+    def __call__(self, row: Row, players: Mapping[str, Player]) -> None:
         done = int(row["update"]) + 1
         if done == 1:
             self._done = 0  # a phase begins; its first update compiles, and its time does not count
@@ -70,24 +72,15 @@ class Watch:
         point = {"games": self.games, "cpu_seconds": self.seconds, "completeness": completeness, "error": error}
         self.points.append(point)
         self._left = time.process_time()
-        return {}
 
 
 def quick_look(verifier: Verifier, true: Claims, false: Claims) -> tuple[float, float]:
     """Mean verdicts on true claims argued honestly, and on the best messages a short search finds for false ones."""
     honest = outcome(verifier, true, find_agent("honest", true.game.spec))
-    scripted = [outcome(verifier, false, find_agent(name, false.game.spec)).messages for name in _dishonest(false.game.spec)]
-    highest = torch.tensor(false.seats.alphabet).int() - 1
-    found = best_response(
-        verifier,
-        false.statement,
-        false.game.spec,
-        generator=torch.Generator().manual_seed(0),
-        restarts=QUICK_SEARCH.restarts,
-        sweeps=QUICK_SEARCH.sweeps,
-        starts=torch.stack([messages.clamp(min=0).minimum(highest) for messages in scripted], 1) if scripted else None,
-        exact_limit=QUICK_SEARCH.exact_limit,
-    )
+    spec = false.game.spec
+    assert spec.proof is not None, "messages are made of a proof"
+    scripted = {name: outcome(verifier, false, find_agent(name, spec)) for name in spec.proof.dishonest}
+    found = search_from(verifier, false, scripted, QUICK_SEARCH, seed=0).found
     return float(honest.verdicts[honest.counted].mean()), float(found.values.mean())
 
 
@@ -125,14 +118,14 @@ def compete(name: str, entry: Entry, suite: Suite, seed: int, tuned: Mapping[str
         start = Path(folder) / CHECKPOINT
         begun = Watch(entry, suite)
         _trained(name, entry, replace(config, phases=config.phases[:1]), begun, Path(folder))
-        for arm, phases in (("adversarial", config.phases), ("control", control)):
+        for arm, phases in ((MAIN, config.phases), (CONTROL, control)):
             watch = Watch(entry, suite, begun.games, begun.seconds)
             judge = _trained(name, entry, replace(config, phases=phases), watch, None, start)
             arms[arm] = _measured(name, judge, spec, seed, suite, watch, begun.points)
     fitted = _fitted(entry, tuned["cost"], suite.cpu_seconds)
     watch = Watch(entry, suite)
     judge = _trained(name, entry, _config(name, width, rate, suite, seed, fitted), watch)
-    arms["cpu-matched"] = _measured(name, judge, spec, seed, suite, watch, [])
+    arms[TIMED] = _measured(name, judge, spec, seed, suite, watch, [])
     for arm in arms.values():
         arm["games_to_goal"] = games_to(arm["curve"])
     return {"arms": arms, "solo": _alone(name, entry, config, suite, seed)}
@@ -144,13 +137,13 @@ def measure_box(name: str, entry: Entry, suite: Suite, seed: int) -> dict[str, A
     box = guarded(name, spec, "making it", lambda: contestant.box(spec))
     inspect_verdicts(name, box, spec, contestant.stochastic)
     arm = guarded(name, spec, "verdict", lambda: _report(box, spec, seed, suite))
-    return {"arms": {"as it is": arm | {"verdicts": box.queries}}, "solo": None}
+    return {"arms": {BOX: arm | {"verdicts": box.queries}}, "solo": None}
 
 
 def _entrant(name: str, entry: Entry, suite: Suite) -> tuple[VerifierNetwork, int]:
     """A verifier of the size that is allowed, and its width; BadVerifier: it cannot be made, or its verdicts are none."""
     spec, contestant = entry.spec, Contestant(name)
-    role = role_of(spec)
+    role = spec.roles[judge_of(spec)].name
     width = guarded(name, spec, "making it", lambda: widest(name, spec, role, suite.parameters))
     verifier = build(name, spec, role, width=width)
     assert isinstance(verifier, VerifierNetwork)
@@ -240,7 +233,7 @@ def attacked(verifier: Verifier, spec: Spec, seed: int, suite: Suite) -> AttackR
 
 
 def _alone(name: str, entry: Entry, config: TrainConfig, suite: Suite, seed: int) -> dict[str, Any]:
-    """The same architecture, size and rate after as many games without a prover."""
+    """The same architecture, size and rate after as many games without a prover; its CPU seconds include what it compiles."""
     alone = resolve(entry.task, Solo(), split="train")
     games = entry.imitation + entry.adversarial
     config = replace(config, phases=(Imitation(updates=games),), log_every=games)
@@ -275,13 +268,3 @@ def flops_of(verifier: VerifierNetwork, spec: Spec, rows: int = 256) -> int:
     with FlopCounterMode(display=False) as counted:
         verifier.verdict(claims.statement, messages)
     return int(counted.get_total_flops()) // rows
-
-
-def _dishonest(spec: Spec) -> list[str]:
-    assert spec.proof is not None, "messages are made of a proof"
-    return list(spec.proof.dishonest)
-
-
-def role_of(spec: Spec) -> str:
-    """The role in the verifier's seat."""
-    return next(role.name for role in spec.roles if role.seat == "verifier")

@@ -10,11 +10,12 @@ from typing import Any
 from pvg.agents.checkpoint import describe
 from pvg.agents.networks import build
 from pvg.benchmarks.provenance import provenance
-from pvg.benchmarks.verifiers.arms import compete, measure_box, role_of, tune
+from pvg.benchmarks.verifiers.arms import compete, measure_box, tune
 from pvg.benchmarks.verifiers.contestant import Contestant
-from pvg.benchmarks.verifiers.leaderboard import Standing, described, file_of, save
+from pvg.benchmarks.verifiers.leaderboard import CONTROL, TIMED, Standing, described, file_of, save
 from pvg.benchmarks.verifiers.suite import Entry, Suite
 from pvg.benchmarks.verifiers.sweep import Done, Failed, Job, Sweep
+from pvg.judging import judge_of
 
 
 def benchmark(verifiers: Sequence[str], suite: Suite, out: Path, sweep: Sweep) -> list[Standing]:
@@ -72,7 +73,7 @@ def _refused(contestant: Contestant, suite: Suite) -> dict[str, str]:
     if contestant.trained and contestant.structural:
         for entry in suite:
             try:
-                build(contestant.name, entry.spec, role_of(entry.spec))
+                build(contestant.name, entry.spec, entry.spec.roles[judge_of(entry.spec)].name)
             except ValueError as error:
                 reasons[entry.name] = str(error)
     return reasons
@@ -92,7 +93,7 @@ def _runs(
             continue
         arms = {arm: dict(figures) for arm, figures in found["arms"].items()}
         for arm, figures in arms.items():
-            if seed != suite.seeds[0] or arm in ("control", "cpu-matched"):
+            if seed != suite.seeds[0] or arm in (CONTROL, TIMED):
                 del figures["examples"]
         made.append({"game": game, "seed": seed, **found, "arms": arms})
     return made, failed

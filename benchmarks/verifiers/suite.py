@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from pvg.agents.checkpoint import describe
-from pvg.registry import Registry
+from pvg.registry import Registry, unknown
 from pvg.spec import Spec, default_protocol, resolve
 from pvg.task import Task
 from pvg.tasks import Arith, BugHunt, Coloring, Connectivity, FindThePlus, Formula, Matching, Program, Sorting, WordProblem
@@ -75,10 +75,10 @@ class Suite:
         UnknownName: a game it has not.
         """
         named = {entry.name: entry for entry in self.entries}
-        table: Registry[Entry] = Registry(f"game of suite {self.name}")
-        for name, entry in named.items():
-            table.register(name)(entry)
-        return replace(self, entries=tuple(table[name] for name in games or named), seeds=seeds or self.seeds)
+        for name in games:
+            if name not in named:
+                raise unknown(f"game of suite {self.name}", name, named, "`benchmarks/verifiers/suite.py`")
+        return replace(self, entries=tuple(named[name] for name in games or named), seeds=seeds or self.seeds)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
