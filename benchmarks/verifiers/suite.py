@@ -97,8 +97,10 @@ CORE = (
     Entry("word-2", "word problem", WordProblem(length=2), 2000, 300),
     Entry("word-4", "word problem", WordProblem(length=4), 2000, 300),
     Entry("matching-4", "graph", Matching(nodes=4, extra=8), 1000, 300),
+    Entry("matching-5", "graph", Matching(nodes=5, extra=10), 1000, 300),
     Entry("connectivity-6", "graph", Connectivity(nodes=6), 1000, 300),
     Entry("bug-hunt", "code", BugHunt(), 1000, 300),
+    Entry("program-3", "code", Program(registers=1, length=3, steps=3), 1000, 300),
     Entry("program-4", "code", Program(registers=1, length=4, steps=4), 1000, 300),
 )
 FULL = (
