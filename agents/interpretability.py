@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numba import config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pvg.agent import Agent, Observation
-from pvg.frozen import record
+from pvg.frozen import record, right_steps
 from pvg.game import Game
 from pvg.judging import judge_of
-from pvg.lane import lane
 from pvg.metrics import Figure, proportion
 from pvg.registry import unknown
 from pvg.spec import Spec, Split
@@ -114,7 +111,7 @@ def labelled(spec: Spec, games: int, seed: int = 0, split: Split | None = None, 
     judged = (heard.field("turn") >= 0).nonzero()[:, 0]
     if len(judged) < games:
         raise ValueError(f"games={games}: only {len(judged)} of {heard.num_envs} played are not forfeited before the verdict")
-    right = _right_steps(spec, heard.bytes[judged], slot)
+    right = torch.from_numpy(right_steps(spec, heard.bytes[judged].numpy().view(spec.dtype).reshape(-1), slot))
     first_error = right.long().cumprod(1).sum(1)
     nth = F.one_hot(first_error).cumsum(0).gather(1, first_error[:, None])[:, 0]  # of its first wrong step
     kept = nth.argsort(stable=True)[:games]
@@ -131,24 +128,6 @@ def _slot(spec: Spec) -> int:
         wanted = "one message with a proof whose steps can be checked one by one (`Proof.check_step`)"
         raise ValueError(f"{type(spec.task).__name__}, {spec.label}: step labels need a judge who hears {wanted}")
     return rows[0].slot
-
-
-def _right_steps(spec: Spec, lanes: Tensor, slot: int) -> Tensor:
-    """`n step` bool, which steps of the message in a slot are right; lanes: `n byte`, the games' records."""
-    assert spec.proof is not None, "_slot has seen to it"
-    assert spec.proof.check_step is not None, "_slot has seen to it"
-    check_step, steps = spec.proof.check_step, spec.proof.steps
-    records, right = lanes.numpy().view(spec.dtype).reshape(-1), np.zeros((len(lanes), steps), np.bool_)
-
-    @lane
-    def check(state: Any, tables: Any, right: Any) -> None:
-        for i in range(state.shape[0]):
-            for j in range(steps):
-                right[i, j] = check_step(state[i], tables[0], slot, j) == 1
-
-    native = [array.view(np.recarray) if config.DISABLE_JIT else array for array in (records, spec.tables)]
-    check(*native, right)
-    return torch.from_numpy(right)
 
 
 # Linear probes.

@@ -129,25 +129,33 @@ def _deciding(spec: Spec) -> Tensor:
     return table
 
 
+def right_steps(spec: Spec, records: Records, slot: int) -> NDArray[np.bool_]:
+    """`lane step`, which steps of the message in a slot the proof finds right (`Proof.check_step`); all, where nothing was said."""
+    proof = spec.proof
+    assert proof is not None, "the message is a proof's"
+    assert proof.check_step is not None, "its steps can be checked one by one"
+    check_step, right = proof.check_step, np.ones((len(records), proof.steps), np.bool_)
+
+    @lane
+    def check(state: Any, tables: Any, slot: int, right: Any) -> None:
+        for i in range(state.shape[0]):
+            if state[i].said[slot, 0] >= 0:
+                for j in range(right.shape[1]):
+                    right[i, j] = check_step(state[i], tables[0], slot, j) == 1
+
+    native = [array.view(np.recarray) if config.DISABLE_JIT else array for array in (records, spec.tables)]
+    check(*native, slot, right)
+    return right
+
+
 def _first_wrong_steps(spec: Spec, records: Records) -> NDArray[np.int16]:
     """`lane slot`, the first step of each message that the proof says is wrong; -1 where there is none."""
     found = np.full((len(records), spec.slots), -1, np.int16)
     proof = spec.proof
-    if proof is None or proof.check_step is None or len(proof.script) != 1:
-        return found
-    check_step, steps = proof.check_step, proof.steps
-    slots = np.array([row.slot for row in spec.rows if row.kind == proof.script[0]], dtype=np.int64)
-
-    @lane
-    def find(state: Any, tables: Any, found: Any) -> None:
-        for i in range(state.shape[0]):
-            for k in range(slots.shape[0]):
-                for j in range(steps if state[i].said[slots[k], 0] >= 0 else 0):
-                    if found[i, slots[k]] < 0 and check_step(state[i], tables[0], slots[k], j) != 1:
-                        found[i, slots[k]] = j
-
-    native = [array.view(np.recarray) if config.DISABLE_JIT else array for array in (records, spec.tables)]
-    find(*native, found)
+    if proof is not None and proof.check_step is not None and len(proof.script) == 1:
+        for slot in (row.slot for row in spec.rows if row.kind == proof.script[0] and row.slot is not None):
+            wrong = ~right_steps(spec, records, slot)
+            found[:, slot] = np.where(wrong.any(1), wrong.argmax(1), -1)
     return found
 
 

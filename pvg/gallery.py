@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TASKS, PROTOCOLS, README = ROOT / "docs" / "tasks.md", ROOT / "docs" / "protocols.md", ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 LANES = 64  # the samples are the first true and the first false claim among so many games
+SENTENCE = re.compile(r"(?<=[.?!])\n(?=\S)")
+LIST = re.compile(r"(?:^- .*\n(?:  .*\n)*)+", re.MULTILINE)
 TABLE = re.compile(r"(<!-- (tasks|protocols):[^>]*-->\n).*?(\n<!-- end of \2 -->)", re.DOTALL)
 
 TASKS_HEAD = """# The tasks
@@ -60,7 +62,7 @@ def section(name: str) -> str:
     """A task's part of the page."""
     task = tasks[name]()
     sizes = {"default": task, **{preset: type(task).preset(preset) for preset in task.presets}}
-    lines = [f"## pvg/{name}-v0", "", inspect.getdoc(type(task)) or "", "", "| sizes | bytes a lane |", "| --- | --- |"]
+    lines = [f"## pvg/{name}-v0", "", as_written(inspect.getdoc(type(task)) or ""), "", "| sizes | bytes a lane |", "| --- | --- |"]
     for preset, sized in sizes.items():
         lines.append(
             f"| {preset}: {_sizes(sized)} | {', '.join(f'{spec.bytes_per_lane} {spec.label}' for spec in played(sized))} |"
@@ -84,7 +86,7 @@ def protocol_section(name: str) -> str:
     """A protocol's part of its page."""
     shown = shown_on(name)
     fits = [f"{task} ({', '.join(found)})" if any(found := _proofs(task, name)) else task for task in tasks if _proofs(task, name)]
-    lines = [f"## {name}", "", inspect.getdoc(protocols[name]) or "", ""]
+    lines = [f"## {name}", "", as_written(inspect.getdoc(protocols[name]) or ""), ""]
     lines += [f"Complexity: {protocols[name].complexity}.", ""] if protocols[name].complexity else []
     lines += [f"Plays: {', '.join(fits)}.", "", f"On {type(shown.task).__name__}, {shown.label}:", ""]
     lines += ["| turn | who | says | heard by |", "| --- | --- | --- | --- |"]
@@ -147,6 +149,14 @@ def table() -> str:
         speed = f"{rates[name]['steps_per_s'] / 1e6:.3g} million" if name in rates else ""
         lines.append(f"| `pvg/{name}-v0` | {about(text)} | {proofs} | {labelled(text, 'Source')} | {speed} |")
     return "\n".join(lines)
+
+
+def as_written(docstring: str) -> str:
+    """A docstring in Markdown, which would run its lines together: one that ends with a sentence stays a line, by two spaces, and a
+    list stays apart, by empty lines.
+    """
+    apart = LIST.sub(r"\n\g<0>\n", docstring + "\n")
+    return SENTENCE.sub("  \n", apart).rstrip()
 
 
 def about(docstring: str) -> str:

@@ -33,6 +33,7 @@ class ProverEstimator(Protocol):
 
     Paid: the prover w_k sigma_k (Y_k - p_k) at each level k = 0..r, with w_k = growth^k / (1 + growth + .. + growth^r), and the
         estimator minus that (-1 for an illegal message); the verifier 1 if right, -1 if wrong, 0 for "don't know".
+
     These rewards are our reading of a summary that says: a sign, conditional probabilities, trusted draws, a reward for
     inconsistency that grows by a factor per level, a leaf that is checked. They are bets at the estimator's price, at the leaf
     too: on a claim priced at its true probability whoever knows no more wins nothing on average, at any other something, in
@@ -47,6 +48,7 @@ class ProverEstimator(Protocol):
     - Nor has an estimator that does not see the leaves one for its true probabilities: those of later subclaims suppose that
       the draws before them came true, and the leaf is looked at even where they did not.
     Source: in the style of prover-estimator debate, Brown-Cohen, Irving & Piliouras 2025.
+
     The reference prover says what is so and picks the subclaim priced furthest from the truth; a dishonest one says "too low",
     changes as few children as make the claim true, and picks a true subclaim if there is one. The reference estimator gives
     0 or 1 if it sees the leaves, else the conditional probabilities of the task's `law`, rounded; a dishonest one gives the
