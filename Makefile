@@ -6,7 +6,7 @@ INTERPRETED = attack_library baselines benchmark_sweep benchmark_verifiers check
 	frozen_transcripts interpretability jax_ppo log mcts metrics networks networks_graph \
 	papers_checkability papers_emergence papers_find_the_plus papers_graph_isomorphism papers_ordering papers_red_team papers_results \
 	papers_self_proving_gcd papers_sparse_pixels papers_verifying_against_solving pettingzoo protocol_consultancy protocol_debate \
-	protocol_full_information protocol_merlin_arthur protocol_multi_prover rollout sb3 solver stackelberg verifier
+	protocol_full_information protocol_merlin_arthur protocol_multi_prover rollout sb3 selfplay solver stackelberg verifier
 
 .PHONY: demo test
 .NOTPARALLEL:
