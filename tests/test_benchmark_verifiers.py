@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,11 @@ def test_whatever_is_measured_on_changes_the_hash():
     assert replace(TINY).hash == TINY.hash
     with pytest.raises(UnknownName, match="unknown game of suite tiny 'arit': nearest are arith"):
         TINY.narrowed(("arit",))
+
+
+def test_core_has_two_sizes_of_one_task_of_every_kind():
+    sizes = Counter((entry.kind, type(entry.task)) for entry in suites["core"])
+    assert {kind for (kind, _), count in sizes.items() if count >= 2} == {"arithmetic", "word problem", "graph", "code"}
 
 
 @pytest.mark.parametrize("name", list(suites))
