@@ -98,6 +98,7 @@ class QuantalResponse(Algorithm):
 
     updates: int = 1500
     objective: Objective = "adversarial"
+    """Whether the prover gains by the truth (cooperative) or by being accepted (adversarial)."""
 
     def update(self, team: Team, game: Game, index: int, pace: float) -> Figures:
         ((role, learner),) = team.seated("verifier").items()
