@@ -186,16 +186,10 @@ def one_of(functions: list[LaneFunction]) -> LaneFunction:
     """A lane function that calls the k-th of several; compiled code has no list of functions to index."""
     if not functions:
         return _nobody
-    first, rest = functions[0], one_of(functions[1:])
-
-    @lane
-    def call(k: Any, s: Any, tables: Any, side: Any, slot: Any, out: Any) -> None:
-        if k == 0:
-            first(s, tables, side, slot, out)
-        else:
-            rest(k - 1, s, tables, side, slot, out)
-
-    return call
+    lines = [f"    {'elif' if k else 'if'} k == {k}:\n        f{k}(s, tables, side, slot, out)\n" for k in range(len(functions))]
+    bound = {f"f{k}": function for k, function in enumerate(functions)}
+    exec("def call(k, s, tables, side, slot, out):\n" + "".join(lines), bound)
+    return lane(bound["call"])
 
 
 @lane

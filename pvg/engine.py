@@ -111,7 +111,8 @@ class Kernels:
                 kernel = source
             else:
                 kept = self._module.__file__ is not None
-                kernel = njit(error_model="numpy", nogil=True, parallel=how == "parallel", cache=kept)(source)
+                options = {"parallel": how == "parallel", "cache": kept, "no_cfunc_wrapper": True}
+                kernel = njit(error_model="numpy", nogil=True, **options)(source)
             self._compiled[name, how] = kernel
         return self._compiled[name, how]
 

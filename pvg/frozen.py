@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import config
+from numba import config, njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pvg.agent import Agent, LaneAgent
 from pvg.description import describe, rebuild
 from pvg.game import Game
-from pvg.lane import lane
 from pvg.metrics import Played, measured
 from pvg.protocol import VERDICT
 from pvg.spec import Spec
@@ -136,7 +135,7 @@ def right_steps(spec: Spec, records: Records, slot: int) -> NDArray[np.bool_]:
     assert proof.check_step is not None, "its steps can be checked one by one"
     check_step, right = proof.check_step, np.ones((len(records), proof.steps), np.bool_)
 
-    @lane
+    @njit(error_model="numpy", nogil=True)
     def check(state: Any, tables: Any, slot: int, right: Any) -> None:
         for i in range(state.shape[0]):
             if state[i].said[slot, 0] >= 0:

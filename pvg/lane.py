@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import config
+from numba.core.registry import CPUDispatcher
 from numpy.typing import NDArray
 
 LaneFunction = Callable[..., Any]
@@ -26,14 +27,24 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
+class _Lane(CPUDispatcher):  # type: ignore[misc]
+    """A lane function: compiled into the kernels that call it. Called from Python it is the Python that it is: there it has no
+    entry, since making one for each function of a game took a third of compiling the game.
+    """
+
+    def __call__(self, *arguments: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return self.py_func(*arguments)
+
+
 def lane(function: LaneFunction) -> LaneFunction:
     """Decorator: compile a lane function when a game first needs it."""
     if config.DISABLE_JIT:
         return np.errstate(over="ignore")(function)
     # Inlined always: it halves the time of a deal, and code kept on disk depends on it. Numba names functions and record types
     # by counters that restart in every process, so kernels kept by two processes would share the symbols of what they call.
-    compiled: LaneFunction = njit(error_model="numpy", nogil=True, forceinline=True)(function)
-    return compiled
+    inlined = {"nopython": True, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _Lane(function, targetoptions={"error_model": "numpy", "nogil": True} | inlined)
 
 
 @lane
@@ -65,7 +76,6 @@ def lane_keys(seed: int, lanes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The key of each lane under a seed (0..2**64-1): distinct for distinct lanes of one seed."""
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed} is outside 0..2**64-1")
-    hash_of: LaneFunction = getattr(mix, "py_func", mix)
     with np.errstate(over="ignore"):
-        keys: NDArray[np.uint64] = hash_of(hash_of(np.uint64(seed) + GOLDEN) + lanes.astype(np.uint64))
+        keys: NDArray[np.uint64] = mix(mix(np.uint64(seed) + GOLDEN) + lanes.astype(np.uint64))
     return keys

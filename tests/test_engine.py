@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numba import njit
 from toys import Bit, Different, DrawnSpeaker, EarlyDecision, HiddenSlot, Lookup, PrivateCoin
 
 import pvg
 from pvg.agent import Observation, Utterance, agents, default_agent
 from pvg.engine import Kernels, kernels
+from pvg.lane import GOLDEN, mix
 from pvg.protocol import Protocol, protocols
 from pvg.protocols import Bisection, InteractiveProof, ProverVerifier
 from pvg.spec import resolve
@@ -252,6 +254,12 @@ def test_every_kernel_compiles_for_sm_90(task: Task, protocol: Protocol) -> None
         for name, text in kernels(spec, cast).all_ptx().items():
             assert ".target sm_90" in text, name
             assert f"{name}_cuda" in text
+
+
+def test_a_lane_function_is_python_where_it_is_called_from_python_and_compiled_where_compiled_code_calls_it() -> None:
+    first = 0xE220A8397B1DCDAF  # of splitmix64 from seed 0
+    assert int(mix(GOLDEN)) == first
+    assert int(njit(lambda z: mix(z))(GOLDEN)) == first
 
 
 def test_draws_are_uniform_and_streams_differ() -> None:

@@ -184,14 +184,15 @@ def test_what_was_shown_so_far_weighs_the_sum_of_its_surprises_and_nothing_count
     game, weigh = Game(spec), task.rules.proofs["one_pixel_a_turn"].weigh
     assert weigh is not None
     game.field("image").copy_(torch.from_numpy(task.parse("24\n.4")["image"]))
-    surprise, record = task.tables["surprise"].astype(int), game.bytes.numpy().view(spec.dtype).reshape(1)
+    surprise, record = task.tables["surprise"].astype(int), game.bytes.numpy().view(spec.dtype).reshape(1).view(np.recarray)
+    tables = spec.tables.view(np.recarray)
     totals = np.zeros(10, dtype=int)
     for pixel, value, adds in ((3, 4, True), (3, 4, False), (0, 2, True)):
-        assert [weigh(record[0], spec.tables[0], answer) for answer in range(10)] == (-totals).tolist()
+        assert [weigh(record[0], tables[0], answer) for answer in range(10)] == (-totals).tolist()
         game.actions[:, 0, 0] = pixel
         game.step()
         totals += adds * surprise[pixel, value]
-    assert [weigh(record[0], spec.tables[0], answer) for answer in range(10)] == (-totals).tolist()
+    assert [weigh(record[0], tables[0], answer) for answer in range(10)] == (-totals).tolist()
     game.speak((None, agents["reference"]))
     assert int(game.actions[0, 1, 0]) == totals.argmin()
 
