@@ -197,8 +197,7 @@ def wl_score(first: NDArray[Any], second: NDArray[Any]) -> int:
 
 
 def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        hashes: NDArray[np.uint64] = np.asarray(mix(numbers + GOLDEN))
+    hashes: NDArray[np.uint64] = mix(numbers + GOLDEN)
     return hashes
 
 

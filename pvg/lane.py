@@ -29,7 +29,8 @@ _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 class _Lane(CPUDispatcher):  # type: ignore[misc]
     """A lane function: compiled into the kernels that call it. Called from Python it is the Python that it is: there it has no
-    entry, since making one for each function of a game took a fifth to a third of compiling the game.
+    entry, since making one for each function of a game took a fifth to a third of compiling the game. Records it is given there
+    are those of `array.view(np.recarray)`.
     """
 
     def __call__(self, *arguments: Any) -> Any:
